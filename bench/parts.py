@@ -38,8 +38,8 @@ PARTS: Final = (
     Part(
         "live",
         "bench.live",
-        420,
-        60,
+        400,
+        55,
         {"ROUNDS": "2", "CHANGES": "25"},
         {"ROUNDS": "1", "CHANGES": "10", "SIZES": "1000 10000", "SIZES6": "", "DENSE": ""},
     ),
@@ -54,7 +54,7 @@ PARTS: Final = (
     Part(
         "usable",
         "bench.usable",
-        500,
+        480,
         40,
         {"CONVERGED_WITHIN_S": "200"},
         {"CASES": "4/mesh", "ROUTES": "1000", "CHANGES": "5"},
@@ -70,10 +70,11 @@ PARTS: Final = (
     Part("fifty", "bench.fifty", 90, 0, {}, {"TOPOLOGY": "reflectors"}),
     Part("change", "bench.change", 90, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
     Part("edit", "bench.edit", 110, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
+    Part("simulate", "bench.simulate", 60, 5, {}, {"SIZES": "100"}),
     Part(
         "fib",
         "bench.fib",
-        180,
+        170,
         20,
         {"ROUTES": "100000", "GATEWAYS": "5000", "ROUNDS": "2"},
         {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"},
@@ -93,7 +94,7 @@ PARTS: Final = (
     Part(
         "encapsulation",
         "bench.switch",
-        180,
+        170,
         25,
         {"PPS": "500"},
         {"PPS": "100", "ONLY": "one-rack", "STOPS": "2", "NAIVE": "0"},

@@ -24,6 +24,9 @@ COLOURS: Final = {
     "GoBGP": "#7d5ba6",
     "ip-batch": "#d4a24c",
     "kernel-limit": "#8d99ae",
+    "start": "#0b6e4f",
+    "change": "#c1666b",
+    "node off": "#48639c",
 }
 _OTHER: Final = "#555555"
 _FIB_CASES: Final = ("install", "replace", "move one peer", "withdraw", "no-op reconcile", "reconcile after 1 % damage")
@@ -32,6 +35,7 @@ TITLES: Final = {
     "usable": "Time until other nodes can use a new block, by the number of nodes",
     "forwarding": "CPU a packet and TCP throughput, by encapsulation",
     "live": "CPU and latency of one added route, by the size of the table",
+    "simulate": "CPU and memory of a simulated cluster, by the number of nodes",
 }
 
 
@@ -78,6 +82,17 @@ def forwarding(record: Mapping[str, Any], output: Path) -> None:
     ):
         bars(one, rows, "case", value)
         one.set_ylabel(label)
+    _save(figure, output)
+
+
+def simulate(record: Sequence[Mapping[str, Any]], output: Path) -> None:
+    """CPU and memory by the number of nodes, a line for each question."""
+    rows = [{**row, "subject": row["question"]} for row in record]
+    figure, axes = _canvas(2)
+    lines(axes[0], rows, "nodes", "cpu_s")
+    lines(axes[1], rows, "nodes", "peak_mb")
+    axes[0].set_ylabel("CPU seconds of the command, less is better")
+    axes[1].set_ylabel("peak memory in MB, less is better")
     _save(figure, output)
 
 
@@ -138,4 +153,5 @@ PICTURES: Final[Mapping[str, Callable[[Any, Path], None]]] = {
     "live": live,
     "usable": usable,
     "forwarding": forwarding,
+    "simulate": simulate,
 }

@@ -199,6 +199,17 @@ def edit(record: Record) -> str:
     return table(["nodes", "", "store, CPU ms", "core, CPU ms"], rows)
 
 
+def simulate(record: Record) -> str:
+    """CPU and memory of a simulated cluster, by its size."""
+    rows = ([f"{row['nodes']:,}", row["question"], *_simulated(row)] for row in record)
+    return table(["nodes", "", "pairs of blocks", "states", "agents that run", "CPU s", "peak memory"], rows)
+
+
+def _simulated(row: Mapping[str, Any]) -> tuple[str, ...]:
+    figures = f"{row['pairs']:,}", str(row["states"]), str(row["agents"])
+    return (*figures, number(row["cpu_s"]), f"{row['peak_mb']} MB")
+
+
 def fib(record: Record) -> str:
     """CPU (wall) at the largest size."""
     size = max((row["routes"], row["gateways"]) for row in record)
@@ -300,6 +311,7 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "forwarding": forwarding,
     "change": change,
     "edit": edit,
+    "simulate": simulate,
     "fib": fib,
     "bgp": bgp,
     "bgp-idle": bgp_idle,

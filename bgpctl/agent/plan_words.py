@@ -11,7 +11,7 @@ from typing import Any
 
 from bgpctl.agent import trace_words
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.simulate import membership, reach
+from bgpctl.core.simulate import losses, membership
 from bgpctl.core.simulate.membership import MovedBlock
 from bgpctl.core.simulate.pair import Failure
 from bgpctl.core.trace.announced import ObstacleCode
@@ -28,7 +28,7 @@ def body(
     Losses by cause, sessions and blocks that come and go. `node`: only what concerns this one; `is_used`: whether
     anything in a block is reachable now.
     """
-    verdict = reach.compared(before, wanted, node)
+    verdict = losses.compared(before, wanted, node)
     sessions = membership.sessions(before, wanted, node)
     moved = (item for item in membership.moved_blocks(before, wanted) if node in (None, item.was, item.now))
     return {
@@ -43,12 +43,12 @@ def body(
     }
 
 
-def _by_cause(losses: Sequence[reach.Loss], before: Intent, wanted: Intent) -> list[dict[str, Any]]:
-    found: dict[Any, dict[str, Any]] = {}
-    for loss in losses:
+def _by_cause(found: Sequence[losses.Loss], before: Intent, wanted: Intent) -> list[dict[str, Any]]:
+    causes: dict[Any, dict[str, Any]] = {}
+    for loss in found:
         first = {**_cause(loss.failure, before, wanted), "pairs": 0, "first": [loss.source, loss.destination]}
-        found.setdefault(_key(loss.failure), first)["pairs"] += loss.pairs
-    return [*found.values()]
+        causes.setdefault(_key(loss.failure), first)["pairs"] += loss.pairs
+    return [*causes.values()]
 
 
 def _key(failure: Failure) -> Any:

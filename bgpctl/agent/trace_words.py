@@ -203,6 +203,8 @@ _CAUSES: Final[Mapping[Break, str]] = {
     Break.LOST_PATH: "no probe to {subject} by {other} is answered: the underlay or a firewall drops {packets}",
     Break.NARROW_PATH: "{size} bytes do not pass to {subject} by {other}: probes of {mtu} bytes do, no larger ones",
     Break.LOOP: "it goes round in a circle by {subject}",
+    Break.NODE_DOWN: "node {subject} is down",
+    Break.CUT: "the underlay carries nothing between {subject} and {other}",
     Break.SHADOWED: "the foreign route {subject} is used in place of ours, {other}",
     Break.FOREIGN_MASQUERADE: "{subject} gives it another source",
 }

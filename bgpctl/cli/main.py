@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "render": "render_intent",
     "schema": "schema",
     "show": "show",
+    "simulate": "simulate",
     "top": "top",
     "trace": "trace",
     "ui": "ui",

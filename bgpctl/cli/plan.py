@@ -25,7 +25,7 @@ from bgpctl.cli.refusals import NotFound, Refusal
 from bgpctl.cli.render import emit, output_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.simulate.preview import of_cluster, of_node
+from bgpctl.core.simulate.of_cluster import of_cluster, of_node
 from bgpctl.store import texts
 
 _SIGNS: Final = {"put": "+", "change": "~", "remove": "-"}

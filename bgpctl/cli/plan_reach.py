@@ -47,7 +47,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{sign} {item['node']}: {count(len(item[verb]), 'BGP session')} with {_some(item[verb])}{more}"
         if item["alike"]:
             yield f"  = {_some(item['alike'])}: as many, with their own peers"
-    yield from _blocks(found.get("moved_blocks", ()))
+    yield from block_lines(found.get("moved_blocks", ()))
     for item in found.get("lost", ()):
         verb = "lose each other" if item["known"] else "may lose each other"
         place = f" ({item['place']})" if item["place"] else ""
@@ -58,8 +58,8 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"! only {followed} of {kinds} kinds of pairs were followed: what the others lose is not known"
 
 
-def _blocks(moved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Used ones first, so that none of them is left out for one that is not."""
+def block_lines(moved: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Blocks that their node has no more. Used ones first, so that none of them is left out for one that is not."""
     for item in sorted(moved, key=lambda item: not item["used"])[:_SHOWN]:
         sign, more = ("!", ", and its workloads become unreachable") if item["used"] else ("~", ", and nothing uses it")
         yield f"{sign} block {item['block']}: from {item['was']} to {item['now'] or 'no node'}{more}"

@@ -94,11 +94,12 @@ def _asked(asker: Asker) -> dict[str, Any]:
 
 def verified(found: Verdict, command: str) -> dict[str, Any]:
     """The answer as JSON. `command` explains a pair, whose addresses it has as `{ends}`."""
-    classes = [_class(item, command) for item in found.classes]
+    classes = [failure_class(item, command) for item in found.classes]
     return {"schema": "bgpctl/verify/v1", "pairs": found.pairs, "classes": classes}
 
 
-def _class(item: FailureClass, command: str) -> dict[str, Any]:
+def failure_class(item: FailureClass, command: str) -> dict[str, Any]:
+    """A class of failures as JSON, with its cause in words. `command`: as in `verified`."""
     found = item.example
     ends = found.source.address, found.destination.address
     size = "" if found.size_bytes == DEFAULT_BYTES else f" --size {found.size_bytes}"

@@ -16,7 +16,8 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane.effects import after_all
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix, Vni
 from bgpctl.core.simulate import alike
-from bgpctl.core.simulate.preview import Preview, assumed_kernel, converged, of_cluster, of_node, preview
+from bgpctl.core.simulate.of_cluster import of_cluster, of_node
+from bgpctl.core.simulate.preview import Preview, assumed_kernel, converged, preview
 from tests.laws.intents import intents
 
 CROSSING = [

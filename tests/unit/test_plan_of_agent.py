@@ -25,7 +25,7 @@ from bgpctl.core.bgp.speaker import Update
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.objects import KernelObject, Link, NextHop, Plain, Route
-from bgpctl.core.simulate import reach
+from bgpctl.core.simulate import losses
 from bgpctl.core.simulate.expected import paths
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
@@ -101,7 +101,8 @@ def test_where_not_all_pairs_were_followed_a_harmless_change_is_not_called_one(
 ) -> None:
     harmless = changed({"IPIPCrossSubnet": "IPIP"})
     assert not dangerous(planned(tmp_path, state_of(tmp_path), harmless))
-    monkeypatch.setattr(reach, "_MOST_EXCHANGES", 2)
+    monkeypatch.setattr(losses, "MOST_AGENTS", 1)
+    monkeypatch.setattr(losses, "_MOST_EXCHANGES", 1)
     body = planned(tmp_path, state_of(tmp_path), harmless)
     assert (body["pairs_followed"], body["kinds_of_pairs"]) == (1, 2)
     assert "! only 1 of 2 kinds of pairs were followed: what the others lose is not known" in plan_reach.lines(body)

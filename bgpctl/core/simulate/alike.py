@@ -29,9 +29,18 @@ from bgpctl.core.net.longest_match import LongestMatch
 
 def groups(before: Intent, wanted: Intent) -> tuple[tuple[Node, ...], ...]:
     """The nodes of `wanted`, those that are alike together: groups and nodes in the order of the nodes."""
-    kinds, places = _kinds(before, wanted), _places(before, wanted)
+    of = kinds(before, wanted)
+    found: dict[Hashable, list[Node]] = {}
+    for node in wanted.nodes:
+        found.setdefault(of[node.name], []).append(node)
+    return tuple(map(tuple, found.values()))
+
+
+def kinds(before: Intent, wanted: Intent) -> Mapping[str, Hashable]:
+    """The kind of each node of either intent: equal for those that are alike."""
+    of_each, places = _kinds(before, wanted), _places(before, wanted)
     numbers: dict[_Place, Counter[Hashable]] = {}
-    for name, kind in kinds.items():
+    for name, kind in of_each.items():
         for place in places[name]:
             numbers.setdefault(place, Counter())[kind] += 1
     apart = _overlapping(before) | _overlapping(wanted)
@@ -39,10 +48,7 @@ def groups(before: Intent, wanted: Intent) -> tuple[tuple[Node, ...], ...]:
         place: place if apart.intersection(place.networks) else frozenset(count.items())
         for place, count in numbers.items()
     }
-    found: dict[Hashable, list[Node]] = {}
-    for node in wanted.nodes:
-        found.setdefault((kinds[node.name], *map(company.__getitem__, places[node.name])), []).append(node)
-    return tuple(map(tuple, found.values()))
+    return {name: (kind, *map(company.__getitem__, places[name])) for name, kind in of_each.items()}
 
 
 def _kinds(before: Intent, wanted: Intent) -> Mapping[str, Hashable]:

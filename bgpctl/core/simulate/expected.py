@@ -10,7 +10,7 @@ Refuses to know: kernels, what routers outside the cluster will announce.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterator, Mapping
 from typing import NamedTuple
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
@@ -40,13 +40,25 @@ def paths(
     staying = {peer: table for peer, table in received.items() if peer in policy.session_policies}
     chosen = dict(select(policy, staying, costs, before).loc_rib.best.items())
     members = {peer for peer, item in policy.session_policies.items() if item.member}
-    for prefix, brought in _by_members(wanted, node).items():
+    kept_back = _Obstacles(wanted, node, classes(wanted, wanted), prefix_classes(wanted))
+    for prefix, brought in _by_members(wanted, node, kept_back).items():
         choice = chosen.pop(prefix, None)
         of_peers = [*choice.used, *(path for path, _ in choice.lost)] if choice else []
         candidates = _candidates(of_peers, brought, members)
         if candidates:
             chosen[prefix] = choose(candidates)
     return tuple(chosen.values())
+
+
+def by_files(wanted: Intent) -> Callable[[Node], tuple[Choice, ...]]:
+    """The choices of each node by the files alone, for callers that ask about many nodes."""
+    numbers, asked_of = classes(wanted, wanted), prefix_classes(wanted)
+
+    def of(node: Node) -> tuple[Choice, ...]:
+        brought = _by_members(wanted, node, _Obstacles(wanted, node, numbers, asked_of))
+        return tuple(choose([item.path]) for item in brought.values() if item.path)
+
+    return of
 
 
 class _Brought(NamedTuple):
@@ -64,10 +76,9 @@ def _candidates(received: list[Candidate], brought: _Brought, members: Container
     return received if is_known else [*received, brought.path]
 
 
-def _by_members(wanted: Intent, node: Node) -> dict[Prefix, _Brought]:
+def _by_members(wanted: Intent, node: Node, obstacle: _Obstacles) -> dict[Prefix, _Brought]:
     """The prefixes of other members. One that two have is taken to be the last one's that BGP brings."""
     found: dict[Prefix, _Brought] = {}
-    obstacle = _obstacles(wanted, node)
     for owner, prefix in _of_others(wanted, node):
         own, kept_back = owner.underlay(prefix.version), obstacle(owner, prefix)
         by_router = kept_back is ObstacleCode.ROUTER
@@ -85,26 +96,32 @@ def _of_others(wanted: Intent, node: Node) -> Iterator[tuple[Node, Prefix]]:
     return ((owner, prefix) for owner in wanted.nodes if owner is not node for prefix in wanted.prefixes_of(owner))
 
 
-def _obstacles(wanted: Intent, node: Node) -> Callable[[Node, Prefix], ObstacleCode | None]:
+class _Obstacles:
     """
     The obstacle between a prefix of its owner and the node, by the files. Asked once for each kind of owner and of
     prefix. A router outside the cluster may bring it all the same.
     """
-    numbers, asked_of = classes(wanted, wanted), prefix_classes(wanted)
-    others = (other for other in wanted.nodes if other.name != node.name)
-    kinds: dict[str, Hashable] = {other.name: (numbers[other.name], _near(node, other)) for other in others}
-    first = {kind: name for name, kind in reversed(kinds.items())}
-    parts = Parts(wanted, {node.name, *first.values()})
-    known: dict[Hashable, ObstacleCode | None] = {}
 
-    def obstacle(owner: Node, prefix: Prefix) -> ObstacleCode | None:
-        kind = kinds[owner.name], asked_of(prefix)
-        if kind not in known:
-            found = missing(parts.announcing, node, prefix, parts.policies)
-            known[kind] = found.code if found else None
-        return known[kind]
+    def __init__(
+        self,
+        wanted: Intent,
+        node: Node,
+        numbers: Mapping[str, Hashable],
+        asked_of: Callable[[Prefix], Hashable],
+    ) -> None:
+        self._node, self._asked_of = node, asked_of
+        others = (other for other in wanted.nodes if other.name != node.name)
+        self._kinds: dict[str, Hashable] = {other.name: (numbers[other.name], _near(node, other)) for other in others}
+        first = {kind: name for name, kind in reversed(self._kinds.items())}
+        self._parts = Parts(wanted, {node.name, *first.values()})
+        self._known: dict[Hashable, ObstacleCode | None] = {}
 
-    return obstacle
+    def __call__(self, owner: Node, prefix: Prefix) -> ObstacleCode | None:
+        kind = self._kinds[owner.name], self._asked_of(prefix)
+        if kind not in self._known:
+            found = missing(self._parts.announcing, self._node, prefix, self._parts.policies)
+            self._known[kind] = found.code if found else None
+        return self._known[kind]
 
 
 def _near(node: Node, other: Node) -> tuple[bool, ...]:

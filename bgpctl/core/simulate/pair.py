@@ -13,9 +13,9 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.declared import network, obstacle
 from bgpctl.core.simulate.part import Parts
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
-from bgpctl.core.trace.journey import Follower, Journey, Origin, exchange
-from bgpctl.core.trace.packet import Packet, echo_protocol
-from bgpctl.core.trace.steps import Delivered
+from bgpctl.core.trace.journey import Follower, Journey
+from bgpctl.core.trace.verify import Block, Finding, finding_of
+from bgpctl.core.trace.verify import Failure as Finds
 
 
 class Failure(NamedTuple):
@@ -31,15 +31,21 @@ class Failure(NamedTuple):
         return self.obstacle is None or self.obstacle.code is not ObstacleCode.ROUTER
 
 
+def failure_of(finding: Finding) -> Failure:
+    """A failure that was found (core/trace/verify.py)."""
+    steps = finding.journey.steps
+    sent_to = steps[0].packet.destination if steps else finding.destination.address
+    return Failure(finding.journey, finding.obstacle, sent_to)
+
+
 def failure(parts: Parts, start: Address, end: Address, source: str, destination: str) -> Failure | None:
-    """Where the packet or its answer ends by the files, if it is not delivered."""
+    """The packet or its answer that is not delivered by the files, small or full."""
     part = parts.of(source, destination)
     announced = partial(obstacle, part, announcing=parts.announcing, policies=parts.policies)
-    packet = Packet(start, end, protocol=echo_protocol(end.version))
-    follower = Follower(network(part, (start, end), {}, announced=announced))
-    found = exchange(follower, packet, Origin(source, ""), destination)
-    if found.back and isinstance(found.back.end, Delivered):
-        return None
-    answers = found.first is found.back
-    name, target = (destination, start) if answers else (source, end)
-    return Failure(found.first, announced(name, target), target)
+    nodes = network(part, (start, end), {}, announced=announced)
+    full_bytes = min(link.mtu_bytes for item in nodes.snapshots.values() if item for link in item.dataplane.links)
+    first, last = (
+        Block(name, at.host_prefix, at, full_bytes, "") for name, at in ((source, start), (destination, end))
+    )
+    found = finding_of(Follower(nodes), first, last, lambda name, prefix: announced(name, prefix.first))
+    return failure_of(found) if found and found.failure is not Finds.ASYMMETRIC else None

@@ -50,7 +50,7 @@ class Parts:
         self._last: tuple[tuple[str, ...], Intent] | None = None
         self._passing = frozenset(_passing(intent, self._addresses))
         asked = intent.by_name if names is None else {*names}
-        self.announcing = self._with({*asked, *self.overlapping(asked), *self._passing})
+        self.announcing = part_of(self.intent, {*asked, *self.overlapping(asked), *self._passing})
 
     def of(self, *names: str) -> Intent:
         """The cluster of all kernels that packets between these nodes may pass."""
@@ -59,17 +59,13 @@ class Parts:
         return self._last[1]
 
     def _made(self, names: tuple[str, ...]) -> Intent:
-        near = {*names, *self.overlapping(names)}
-        near |= set(self._gateways(near))
-        return self._with(near)
+        return part_of(self.intent, self.near(names))
 
-    def _with(self, names: set[str]) -> Intent:
-        if len(names) == len(self.intent.nodes):
-            return self.intent
-        by_name = {name: node for name, node in self.intent.by_name.items() if name in names}
-        given = self.intent.allocations.by_node
-        kept = Allocations({name: given[name] for name in by_name if name in given})
-        return self.intent.with_index(by_name, allocations=kept)
+    def near(self, names: Iterable[str]) -> set[str]:
+        """These nodes, and those that decide about packets between them."""
+        names = tuple(names)
+        near = {*names, *self.overlapping(names)}
+        return near | set(self._gateways(near))
 
     def serves_others(self, name: str) -> bool:
         """True if nodes may send packets or paths to this one that are not for it."""
@@ -97,6 +93,16 @@ class Parts:
                 gateway = self._addresses.get(alike.usual_gateway(own)) if own else None
                 if gateway:
                     yield gateway
+
+
+def part_of(intent: Intent, names: Collection[str]) -> Intent:
+    """The cluster of these nodes alone."""
+    by_name = {name: node for name, node in intent.by_name.items() if name in names}
+    if len(by_name) == len(intent.nodes):
+        return intent
+    given = intent.allocations.by_node
+    kept = Allocations({name: given[name] for name in by_name if name in given})
+    return intent.with_index(by_name, allocations=kept)
 
 
 def _passing(intent: Intent, addresses: Mapping[Address, str]) -> Iterator[str]:

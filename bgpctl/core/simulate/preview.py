@@ -133,7 +133,7 @@ def preview(
 
     Every member is assumed to answer probes. `before`: the intent that is in force.
     """
-    found = _preview(_Members(intent), node, observed, present, _Members(before or Intent()))
+    found = preview_of(Members(intent), node, observed, present, Members(before or Intent()))
     links = [
         op.object for step in found.steps for op, _ in step.ops if isinstance(op, Put) and isinstance(op.object, Link)
     ]
@@ -142,7 +142,7 @@ def preview(
     )
 
 
-class _Members:
+class Members:
     """The part of a preview that is the same for every node: the members, and the paths that each announces."""
 
     def __init__(self, intent: Intent) -> None:
@@ -175,7 +175,8 @@ class _Stage(NamedTuple):
     waits_for: tuple[str, ...] = ()
 
 
-def _preview(members: _Members, node: Node, observed: Dataplane, present: Present, former: _Members) -> Preview:
+def preview_of(members: Members, node: Node, observed: Dataplane, present: Present, former: Members) -> Preview:
+    """The same for callers with many nodes, without the part that is about this host's links and workloads."""
     paths = present.paths if present.paths is not None else tuple(members.paths(node))
     stages, last, missing = _stages(members, node, observed, paths)
     ops = (op for stage in stages for op in stage.ops)
@@ -196,7 +197,7 @@ def _preview(members: _Members, node: Node, observed: Dataplane, present: Presen
 
 
 def _stages(
-    members: _Members, node: Node, observed: Dataplane, paths: Collection[Choice]
+    members: Members, node: Node, observed: Dataplane, paths: Collection[Choice]
 ) -> tuple[list[_Stage], MigrationStep, tuple[Unmet, ...]]:
     """All that have operations, the last step of the migration, and what is not possible then."""
     stages: list[_Stage] = []
@@ -289,43 +290,21 @@ def assumed_kernel(node: Node) -> Dataplane:
 
 def converged(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
     """The node's kernel once everything that `intent` wants is there."""
-    return _converged(_Members(intent), node, kernel)
+    return converged_of(Members(intent), node, kernel)
 
 
 def desired(intent: Intent, node: Node, kernel: Dataplane) -> Desired:
     """All that `intent` wants in the node's kernel with its reasons, if every other member announces its blocks."""
-    members = _Members(intent)
+    members = Members(intent)
     choices = {choice.best.path.prefix: choice for choice in members.paths(node)}
     return derive(intent, node, members.names, choices.values(), kernel)
 
 
-def _converged(members: _Members, node: Node, kernel: Dataplane) -> Dataplane:
-    stages, _, _ = _stages(members, node, kernel, tuple(members.paths(node)))
+def converged_of(members: Members, node: Node, kernel: Dataplane, paths: Collection[Choice] | None = None) -> Dataplane:
+    """The same with these paths instead of all that members have."""
+    stages, _, _ = _stages(members, node, kernel, tuple(members.paths(node)) if paths is None else paths)
     return after_all(kernel, (op for stage in stages for op in stage.ops))
 
 
 def _routed(dataplane: Dataplane) -> set[Prefix]:
     return {route.prefix for route in dataplane.routes if route.type is RouteType.UNICAST and route.next_hop}
-
-
-def of_cluster(before: Intent | None, wanted: Intent) -> tuple[Preview, ...]:
-    """
-    The effects of the change on every node, with kernels that have nothing beside us. Of nodes that are alike the first
-    one stands for all.
-    """
-    former, members = _Members(before or Intent()), _Members(wanted)
-    groups = alike.groups(former.intent, wanted)
-    return tuple(
-        replace(_of_node(former, members, first), alike=tuple(node.name for node in more)) for first, *more in groups
-    )
-
-
-def of_node(before: Intent | None, wanted: Intent, node: Node) -> Preview:
-    """The effects of the change on one node, with a kernel that has nothing beside us."""
-    return _of_node(_Members(before or Intent()), _Members(wanted), node)
-
-
-def _of_node(former: _Members, members: _Members, node: Node) -> Preview:
-    was = former.intent.node(node.name)
-    kernel = _converged(former, was, assumed_kernel(was)) if was else assumed_kernel(node)
-    return _preview(members, node, kernel, _NOTHING_KNOWN, former)

@@ -15,11 +15,12 @@ Refuses to know: where snapshots come from, words.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Key, RouteType
 from bgpctl.core.trace.lost_paths import loss
 from bgpctl.core.trace.packet import Packet
@@ -56,12 +57,16 @@ class Network:
         reasons: of objects of ours, by node and key.
         unasked: nodes that could not be asked, with the reason in words. One that has a snapshot all the same is taken
             as the cluster file has it.
+        down: nodes that are off: no packet passes them.
+        cut: pairs of nodes between which the underlay carries nothing.
     """
 
     snapshots: Mapping[str, Snapshot | None]
     addresses: Mapping[Address, str] = field(default_factory=dict)
     reasons: Mapping[str, Mapping[Key, Reason]] = field(default_factory=dict)
     unasked: Mapping[str, str] = field(default_factory=dict)
+    down: frozenset[str] = frozenset()
+    cut: frozenset[frozenset[str]] = frozenset()
 
 
 class Journey(NamedTuple):
@@ -95,21 +100,39 @@ class Origin(NamedTuple):
 
 
 class Follower:
-    """Follows packets through one network; kernels are indexed once."""
+    """
+    Follows packets through one network; kernels are indexed once, and those of `before` that stay are taken over.
 
-    def __init__(self, network: Network) -> None:
+    Attributes:
+        passed: the nodes that packets have come to since the caller last emptied it: nothing depends on others.
+    """
+
+    def __init__(self, network: Network, before: Follower | None = None) -> None:
         self._network = network
-        self._kernels = {name: Kernel(name, item) for name, item in network.snapshots.items() if item}
+        self.passed: set[str] = set()
+        known: Mapping[str, Kernel] = before._kernels if before else {}  # noqa: SLF001
+        self._kernels: dict[str, Kernel] = {
+            name: kernel if (kernel := known.get(name)) and kernel.snapshot is item else Kernel(name, item)
+            for name, item in network.snapshots.items()
+            if item
+        }
+        self._owners: dict[Address, list[str]] = {}
+        for name, kernel in self._kernels.items():
+            for address in dict.fromkeys(own.address.address for own in kernel.snapshot.addresses):
+                self._owners.setdefault(address, []).append(name)
+
+    def with_dataplane(self, name: str, dataplane: Dataplane) -> Follower:
+        """The same network, in which one node that was read has another dataplane."""
+        read = self._kernels[name].snapshot
+        snapshots = {**self._network.snapshots, name: replace(read, dataplane=dataplane)}
+        return Follower(replace(self._network, snapshots=snapshots), self)
 
     def origin(self, source: Address, owner: str | None = None) -> Origin | None:
         """
         The node with the address, or the one behind which it is: where a route leads to a link of a workload, else the
         `owner` of its block by the cluster file. None if no node is known for it.
         """
-        named = self._network.addresses.get(source)
-        for name, kernel in self._kernels.items():
-            if kernel.snapshot.has_address(source):
-                return Origin(name, None)
+        named = next(iter(self._owners.get(source, ())), None) or self._network.addresses.get(source)
         if named:
             return Origin(named, None)
         for name, kernel in self._kernels.items():
@@ -140,6 +163,9 @@ class Follower:
         before: tuple[Step, ...],
         budget: list[int],
     ) -> Journey:
+        self.passed.add(node)
+        if node in self._network.down:
+            return Journey((*before, _first_step(packet, node, arrives)), Broken(Cause(Break.NODE_DOWN, node)))
         kernel = self._kernels.get(node)
         if kernel is None:
             return self._at_unasked(packet, node, arrives, before)
@@ -150,10 +176,9 @@ class Follower:
 
     def _at_unasked(self, packet: Packet, node: str, arrives: str | None, before: tuple[Step, ...]) -> Journey:
         """It comes as far as that: the last step is at the node, so that it can be named, or asked."""
-        code = StepCode.MADE if arrives is None else StepCode.ARRIVES
         reason = self._network.unasked.get(node)
         unread = Unread(node, f"it could not be asked: {reason}" if reason else "it was not asked")
-        return Journey((*before, Step(node, code, packet, arrives or "")), Unknown(unread))
+        return Journey((*before, _first_step(packet, node, arrives)), Unknown(unread))
 
     def _branches(
         self,
@@ -197,12 +222,14 @@ class Follower:
             if node is None:
                 return Journey(steps, Unknown(Unread(str(end.next_hop), "it is a router that was not asked")))
             steps = (*steps, Step(kernel.name, StepCode.CROSSES, packet, end.link, gateway=end.next_hop))
+        if frozenset((kernel.name, node)) in self._network.cut:
+            return Journey(steps, Broken(Cause(Break.CUT, kernel.name, node)))
         arrives = self._arrival(node, end.next_hop, packet.destination, kernel)
         return self._from(packet, node, arrives, known, steps, budget)
 
     def _with_address(self, address: Address, but: str) -> str | None:
         """The node that has the address: one that was asked, else the one that the cluster file names."""
-        found = (name for name, item in self._kernels.items() if name != but and item.snapshot.has_address(address))
+        found = (name for name in self._owners.get(address, ()) if name != but)
         named = self._network.addresses.get(address)
         return next(found, None) or (named if named != but else None)
 
@@ -219,6 +246,10 @@ class Follower:
             link for item in sender.snapshot.addresses for link in kernel.snapshot.links_beside(item.address.address)
         )
         return next((link for link in near if link != LOOPBACK), _default_link(kernel, destination))
+
+
+def _first_step(packet: Packet, node: str, arrives: str | None) -> Step:
+    return Step(node, StepCode.MADE if arrives is None else StepCode.ARRIVES, packet, arrives or "")
 
 
 def _at_destination(end: Leaves) -> End:

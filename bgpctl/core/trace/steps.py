@@ -64,6 +64,8 @@ class Break(enum.Enum):
     LOOP = "loop"
     LOST_PATH = "lost-path"
     NARROW_PATH = "narrow-path"
+    NODE_DOWN = "node-down"
+    CUT = "cut"
     SHADOWED = "shadowed"
     FOREIGN_MASQUERADE = "foreign-masquerade"
 

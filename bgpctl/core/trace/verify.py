@@ -11,19 +11,24 @@ Refuses to know: where kernels and blocks come from, words.
 from __future__ import annotations
 
 import enum
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import combinations, product
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.core.trace.journey import Exchange, Follower, Journey, Network, Origin, exchange
+from bgpctl.core.trace.likeness import Likeness
 from bgpctl.core.trace.packet import Packet, echo_protocol
 from bgpctl.core.trace.steps import Break, Broken, Cause, Delivered, Step, StepCode, Unknown
 
 Obstacles: TypeAlias = Mapping[tuple[str, Prefix], Obstacle]
 """By node and block: what keeps its route away."""
+
+KeptBack: TypeAlias = Callable[[str, Prefix], Obstacle | None]
+"""The same as a question."""
 
 
 class Failure(enum.Enum):
@@ -96,26 +101,74 @@ class Verdict:
 
 def verify(network: Network, blocks: Iterable[Block], obstacles: Obstacles) -> Verdict:
     """Every ordered pair of blocks of one IP version on two nodes."""
-    follower = Follower(network)
-    pairs = [(a, b) for a, b in permutations(blocks, 2) if a.node != b.node and a.prefix.version == b.prefix.version]
+    by_node: dict[str, list[Block]] = {}
+    for block in blocks:
+        by_node.setdefault(block.node, []).append(block)
+    one = _Whole(network, by_node, obstacles)
+    for pair in combinations(by_node, 2):
+        one.ask(*pair)
+    return Verdict(one.pairs, by_cause((finding, 1) for _, finding in sorted(one.findings, key=itemgetter(0))))
+
+
+class _Whole:
+    """All pairs of blocks, of which those that are like others that pass are counted alone (likeness.py)."""
+
+    def __init__(self, network: Network, by_node: Mapping[str, Sequence[Block]], obstacles: Obstacles) -> None:
+        self.pairs = 0
+        self.findings: list[tuple[tuple[int, int], Finding]] = []
+        """Each with its place in the order of the blocks."""
+        self._follower, self._by_node, self._obstacles = Follower(network), by_node, obstacles
+        every = [block for blocks in by_node.values() for block in blocks]
+        self._places = {id(block): place for place, block in enumerate(every)}
+        self._likeness = Likeness(network, every)
+        self._passing: dict[Hashable, int] = {}
+
+    def ask(self, one: str, other: str) -> None:
+        """About both directions between two nodes."""
+        keys = self._likeness.keys(one, other)
+        for ends, key in zip(((one, other), (other, one)), keys or (None, None), strict=True):
+            self.pairs += self._passing.get(key) or self._followed(*ends, key)
+
+    def _followed(self, source: str, destination: str, key: Hashable | None) -> int:
+        """The number of pairs; remembered by the key if all pass."""
+        pairs = [
+            (a, b)
+            for a, b in product(self._by_node[source], self._by_node[destination])
+            if a.prefix.version == b.prefix.version
+        ]
+        found = [
+            ((self._places[id(a)], self._places[id(b)]), finding)
+            for a, b in pairs
+            if (finding := finding_of(self._follower, a, b, lambda *of: self._obstacles.get(of)))
+        ]
+        self.findings += found
+        if key and not found:
+            self._passing[key] = len(pairs)
+        return len(pairs)
+
+
+def by_cause(findings: Iterable[tuple[Finding, int]]) -> tuple[FailureClass, ...]:
+    """Findings with the number of pairs that each stands for, those with one first cause together."""
     classes: dict[Hashable, FailureClass] = {}
-    for source, destination in pairs:
-        finding = _finding(follower, source, destination, obstacles)
-        if finding:
-            key = _cause_of(finding)
-            known = classes.get(key)
-            classes[key] = FailureClass(known.example, known.pairs + 1) if known else FailureClass(finding, 1)
-    return Verdict(len(pairs), tuple(classes.values()))
+    for finding, pairs in findings:
+        key = _cause_of(finding)
+        known = classes.get(key)
+        classes[key] = FailureClass(known.example, known.pairs + pairs) if known else FailureClass(finding, pairs)
+    return tuple(classes.values())
 
 
-def _finding(follower: Follower, source: Block, destination: Block, obstacles: Obstacles) -> Finding | None:
+def finding_of(follower: Follower, source: Block, destination: Block, kept_back: KeptBack) -> Finding | None:
+    """
+    The failure of one pair; None if packets of all sizes and their answers are delivered, by one encapsulation.
+
+    `kept_back` is asked only about a packet that is not delivered.
+    """
     for found, size_bytes in _exchanges(follower, source, destination):
         journey = found.first
         if isinstance(journey.end, Delivered):
             continue
-        kept = obstacles.get(
-            (source.node, destination.prefix) if journey is found.there else (destination.node, source.prefix)
-        )
+        ends = (source.node, destination.prefix) if journey is found.there else (destination.node, source.prefix)
+        kept = kept_back(*ends)
         shadow = None if kept else _shadow(journey, destination.node if journey is found.there else source.node)
         at = kept.at if kept else shadow.node if shadow else journey.node
         led_astray = shadow.suspect if shadow else None

@@ -12,12 +12,12 @@ from bgpctl.core.fabric.vxlan import LINKS as VXLAN_LINKS
 from bgpctl.core.fabric.vxlan import Vxlan
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Vni
 from bgpctl.core.simulate.effect import Effect
+from bgpctl.core.simulate.of_cluster import of_cluster
 from bgpctl.core.simulate.preview import (
     Present,
     Stage,
     assumed_kernel,
     converged,
-    of_cluster,
     preview,
     with_other_driver,
 )

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.net.addresses import Prefix
-from bgpctl.core.simulate import membership, reach
+from bgpctl.core.simulate import losses, membership
+from bgpctl.core.simulate.losses import Verdict
 from bgpctl.core.simulate.membership import MovedBlock, Sessions
-from bgpctl.core.simulate.reach import Verdict
 from bgpctl.core.trace.announced import ObstacleCode
 from tests.topologies import FILTERED, keeping, read_cluster
 
@@ -42,7 +42,7 @@ def pairs(verdict: Verdict) -> int:
 def test_pairs_that_lose_each_other_are_counted_with_the_cause(
     tmp_path: Path, before: str, after: str, number: int, code: ObstacleCode | str
 ) -> None:
-    verdict = reach.compared(read_cluster(tmp_path, before), read_cluster(tmp_path, after))
+    verdict = losses.compared(read_cluster(tmp_path, before), read_cluster(tmp_path, after))
     assert pairs(verdict) == number
     assert {loss.failure.obstacle and loss.failure.obstacle.code for loss in verdict.losses} == {ObstacleCode(code)}
 
@@ -61,7 +61,7 @@ def test_pairs_that_lose_each_other_are_counted_with_the_cause(
     ids=["same", "encapsulation", "cross-subnet", "backend", "node-removed", "mtu", "peers-for-mesh"],
 )
 def test_these_changes_take_nothing_from_anyone(tmp_path: Path, after: str) -> None:
-    assert reach.compared(read_cluster(tmp_path, NOW), read_cluster(tmp_path, after)).losses == ()
+    assert losses.compared(read_cluster(tmp_path, NOW), read_cluster(tmp_path, after)).losses == ()
 
 
 def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_block_that_moves_and_one_that_is_given_up_are_listed(tmp_path: Path) 
         ("10.244.1.0/26", "a1", "b2"),
         ("10.244.4.0/26", "b2", None),
     ]
-    assert reach.compared(now, then).losses == ()
+    assert losses.compared(now, then).losses == ()
 
 
 def test_the_blocks_of_a_pool_that_is_removed_are_listed(tmp_path: Path) -> None:
@@ -89,5 +89,5 @@ def test_sessions_that_end_and_begin_are_those_of_the_first_of_a_class(tmp_path:
 
 def test_of_one_node_only_its_own_pairs_are_followed(tmp_path: Path) -> None:
     now, then = read_cluster(tmp_path, NOW), read_cluster(tmp_path, f"{NOW}mesh: false\n")
-    verdict = reach.compared(now, then, "a1")
+    verdict = losses.compared(now, then, "a1")
     assert (pairs(verdict), verdict.followed) == (6, 4)
