@@ -68,6 +68,13 @@ PARTS: Final = (
     ),
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part("docs", "make docs", 4),
+    Part(
+        "packages",
+        f"tools/system-packages release && make release && {PYTEST} tests/bare/test_package.py "
+        "tests/vm/test_package.py tests/nightly/test_arm64.py tests/nightly/test_pages.py tests/unit/test_ansible.py",
+        40,
+        {"BGPCTL_TEST_PACKAGE": "1"},
+    ),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
 )

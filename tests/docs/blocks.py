@@ -28,7 +28,7 @@ EXECUTED: Final = "command blocks"
 ANY_LINES: Final = "…"
 
 _FENCE: Final = re.compile(r"^( *)```(.*?)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_FILE: Final = re.compile(r"# (\S+\.(?:yaml|env))\n")
+_FILE: Final = re.compile(r"# (\S+\.(?:yaml|env|conf|container))\n")
 
 
 @dataclass(frozen=True, slots=True)
