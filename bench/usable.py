@@ -89,7 +89,7 @@ class Bgpctl:
 
     def start(self, number: int) -> None:
         place = self._nodes.place(number)
-        place.file("cluster.yaml").write_text(self._text())
+        place.file("cluster.yaml").write_text(self._text(number))
         command = (sys.executable, "-m", "bgpctl", "agent", "run", "--node", f"n{number}")
         files = ("-f", place.file("cluster.yaml"), "--run-dir", place.directory)
         netns.spawn(place.namespace, [*command, *map(str, files)], place.file("log"))
@@ -98,7 +98,7 @@ class Bgpctl:
         self._blocks[number].append(prefix)
         file = self._nodes.place(number).file("cluster.yaml")
         fresh = file.with_suffix(".new")
-        fresh.write_text(self._text())
+        fresh.write_text(self._text(number))
         fresh.replace(file)
 
     def ready(self, number: int) -> bool:
@@ -107,12 +107,17 @@ class Bgpctl:
         except client.AgentAway:
             return False
 
-    def _text(self) -> str:
+    def _own_blocks(self, number: int) -> str:
+        return f", blocks: [{', '.join(map(str, self._blocks[number]))}]"
+
+    def _text(self, own: int) -> str:
+        """The file of one node: of the others' blocks it knows nothing, BGP brings them."""
         hub = f", clusterID: {CLUSTER_ID}, labels: {{hub: 'yes'}}"
         rows = [
-            f"  n{number}: {{address: {node_address(number)}/{MASK}, blocks: [{', '.join(map(str, blocks))}]"
+            f"  n{number}: {{address: {node_address(number)}/{MASK}"
+            f"{self._own_blocks(number) if number == own else ''}"
             f"{hub if self._nodes.reflected and number < REFLECTORS else ''}}}"
-            for number, blocks in self._blocks.items()
+            for number in range(self._nodes.nodes)
         ]
         selected = [
             "mesh: false",

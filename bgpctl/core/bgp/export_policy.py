@@ -193,8 +193,9 @@ def routes_for(
     The peer's routes: each prefix of its IP version with its attributes; `before`'s as far as nothing changed. A route
     that does not fit in one message is kept in, as by a policy (RFC 8654, section 4).
     """
-    room = room._replace(internal=session_policy.internal)
-    passes_on = not session_policy.internal or export_input.policy.cluster_id is not None
+    internal = session_policy.internal
+    room = Room(room.message_bytes, room.four_octet, internal)
+    passes_on = not internal or export_input.policy.cluster_id is not None
     read = PeerExportInput(
         export_input.policy,
         export_input.link_of if _minds_links(session_policy) else None,

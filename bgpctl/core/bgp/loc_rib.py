@@ -125,6 +125,8 @@ def select(policy: Policy, adj_rib_in: AdjRibIn, costs: NextHopCosts, before: De
 def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, before: Decision | None) -> PeerOutcomes:
     read = VerdictInput(policy.ownership, session_policy, table.usable)
     known = before.verdicts.get(session_policy.peer) if before else None
+    if known and all(map(is_, known.made_from, read)):
+        return known
     changed = _to_judge(known.made_from, read) if known else None
     taken_over = Mapped(known.made_from.paths, known.outcomes) if known and changed is not None else None
 
@@ -161,7 +163,8 @@ def _changed(before: Mapping[Address, ChoiceInput], now: Mapping[Address, Choice
     for peer in before.keys() | now.keys():
         old, new = before.get(peer), now.get(peer)
         if old and new and is_same(old, new, but="outcomes"):
-            yield new.outcomes.changed_since(old.outcomes)
+            if old.outcomes is not new.outcomes:
+                yield new.outcomes.changed_since(old.outcomes)
         else:
             yield from (item.outcomes for item in (old, new) if item)
 

@@ -130,7 +130,9 @@ class PeerTable:
     @property
     def certain(self) -> bool:
         """True if a path that is not in the table does not exist."""
-        return self.state in {TableState.SYNCED, TableState.LONG_LIVED_STALE, TableState.DOWN}
+        # Asked for every peer at every observation: an identity costs a tenth of a hash of an Enum.
+        state = self.state
+        return state is TableState.SYNCED or state is TableState.LONG_LIVED_STALE or state is TableState.DOWN
 
     @property
     def is_retained(self) -> bool:

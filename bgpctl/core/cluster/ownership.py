@@ -31,7 +31,7 @@ class BlockOwnership:
         self._owners = LongestMatch((prefix, n) for n in intent.nodes for prefix in intent.prefixes_of(n))
         self._own_blocks = intent.blocks_of(node)
         self._blocks = _by_version(block.first for block in self._own_blocks)
-        self._allotted = frozenset(pool.cidr for pool in intent.pools if _has_blocks(intent, pool))
+        self._allotted = frozenset(pool.cidr for pool in intent.pools if _has_blocks_of_others(intent, pool, node))
         self._members = frozenset(address for n in intent.nodes for address in n.addresses)
         self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
@@ -46,7 +46,7 @@ class BlockOwnership:
         return self._owners.covering(prefix)
 
     def is_nobodys(self, prefix: Prefix) -> bool:
-        """True if it lies in a pool whose blocks are known, and no node has it, or all of it."""
+        """True if it lies in a pool in which blocks of other nodes are known, and no node has it, or all of it."""
         pool = self.pool(prefix)
         return pool is not None and pool.cidr in self._allotted and self.owner(prefix) is None
 
@@ -105,9 +105,10 @@ def _marks(intent: Intent, name: str) -> Iterator[Prefix]:
                 yield own.network
 
 
-def _has_blocks(intent: Intent, pool: Pool) -> bool:
-    """True if a block of the pool is known. Without any, another program may allot them."""
-    return any(pool.cidr.covers(block) for node in intent.nodes for block in intent.blocks_of(node))
+def _has_blocks_of_others(intent: Intent, pool: Pool, node: Node) -> bool:
+    """True if a block of another node is known. A file may have this node's blocks alone: BGP brings the others'."""
+    others = (other for other in intent.nodes if other.name != node.name)
+    return any(pool.cidr.covers(block) for other in others for block in intent.blocks_of(other))
 
 
 def _by_version(found: Iterable[Address]) -> dict[int, list[int]]:

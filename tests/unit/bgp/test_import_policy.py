@@ -17,7 +17,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
 from bgpctl.core.net.addresses import Address, Asn, Prefix
-from tests.cluster import allocated, member, path, prefixes, two_racks
+from tests.cluster import allocated, blocks, member, path, prefixes, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
 GOOD = path("10.244.2.0/26", "10.0.0.2")
@@ -85,6 +85,12 @@ def test_each_path_of_a_node_gets_its_verdict(received: Path, expected: RejectCo
 def test_a_borrowed_address_inside_our_block_is_used() -> None:
     intent = allocated(INTENT, "a2", borrowed=prefixes("10.244.1.5/32"))
     assert reason(from_member(path("10.244.1.5/32", "10.0.0.2"), intent)) is None
+
+
+def test_where_the_file_has_the_blocks_of_this_node_alone_bgp_brings_those_of_others() -> None:
+    alone = replace(INTENT, allocations=blocks(a1=["10.244.1.0/26"]))
+    received = [path(prefix, "10.0.0.2") for prefix in ("10.244.2.0/26", "10.244.1.0/26", "10.244.0.0/16")]
+    assert [reason(from_member(one, alone)) for one in received] == [None, RejectCode.OWN_BLOCK, RejectCode.OWN_BLOCK]
 
 
 def test_a_reflector_rejects_a_route_with_its_own_cluster_id() -> None:
