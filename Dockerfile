@@ -13,7 +13,7 @@ FROM base AS build
 WORKDIR /src
 COPY . .
 # Its version, where `wheels` is missing: no history is copied.
-ARG VERSION=0+unknown
+ARG VERSION=0.0
 # Wheels that tools/image put there are enough: no index is asked then.
 RUN test -d wheels || { apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip \

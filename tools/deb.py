@@ -2,7 +2,7 @@
 Makes the package for Debian 12: a virtual environment with the locked wheels, below /usr/lib/bgpctl, and what systemd,
 man(1) and shells need.
 
-    tools/deb.py WHEEL DIRECTORY [--architecture amd64|arm64] [--wheels DIRECTORY]
+    tools/deb.py WHEEL DIRECTORY [--architecture amd64|arm64] [--wheels DIRECTORY] [--compression small|fast]
 
 WHEEL is bgpctl's. The others are fetched as locks/image.txt names them, by their SHA-256, unless --wheels has them. The
 package is bgpctl_VERSION_ARCHITECTURE.deb below DIRECTORY; its path is printed. No root and no Debian is needed but
@@ -51,6 +51,7 @@ from bgpctl.cli.main import main
 sys.exit(main())
 """
 ENVIRONMENT: Final = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n"
+COMPRESSIONS: Final = {"small": ("-Zxz",), "fast": ("-Zgzip", "-z1")}
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
 MAINTAINER: Final = "Developers of bgpctl <developers@bgpctl.invalid>"
 
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--architecture", choices=list(MACHINES), default="amd64")
     parser.add_argument("--wheels", type=Path)
+    parser.add_argument("--compression", choices=list(COMPRESSIONS), default="small")
     arguments = parser.parse_args()
     architecture = arguments.architecture
     wheels = arguments.wheels or fetched(architecture)
@@ -79,13 +81,14 @@ def main() -> None:
         modes(tree)
         made = arguments.directory / f"bgpctl_{version}_{architecture}.deb"
         arguments.directory.mkdir(parents=True, exist_ok=True)
-        run("dpkg-deb", "--root-owner-group", "-Zxz", "--build", tree, made)
+        run("dpkg-deb", "--root-owner-group", *COMPRESSIONS[arguments.compression], "--build", tree, made)
     sys.stdout.write(f"{made}\n")
 
 
 def debian_version(version: str) -> str:
     """The version as dpkg sorts it: a release comes after its pre-releases (deb-version(7), PEP 440)."""
-    return re.sub(r"\.?(dev|a|b|rc)(?=\d)", r"~\1", version)
+    public, plus, local = version.partition("+")
+    return re.sub(r"(a|b|rc)(?=\d)", r"~\1", public).replace(".dev", "~~dev") + plus + local
 
 
 # The environment ------------------------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ def fetched(architecture: str) -> Path:
 def install(wheel: Path, wheels: Path, architecture: str, site: Path) -> None:
     """The wheel with its requirements alone: the lock has tools that build it too."""
     pip("install", "--no-compile", "--no-index", "--find-links", wheels, "--target", site, *target(architecture), wheel)
-    for name in ("bin", "share"):  # made for a directory that is on PATH
+    for name in ("bin", "etc", "share"):  # made for the prefix of an environment
         shutil.rmtree(site / name, ignore_errors=True)
 
 
@@ -174,7 +177,7 @@ def made_at() -> int:
 def copyright_of(site: Path) -> bytes:
     """Ours, and a line for each package inside."""
     lines = [
-        "bgpctl: Copyright its authors. Licensed under the Apache License, Version 2.0, whose text is in",
+        "Copyright (C) 2026 the authors of bgpctl. Licensed under the Apache License, Version 2.0, whose text is in",
         "/usr/share/common-licenses/Apache-2.0.",
         "",
         f"The packages below are in /{SITE}, as their authors built them. Each has its copyright notices and its",

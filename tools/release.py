@@ -68,6 +68,8 @@ def python_packages() -> str:
     """The sdist, and the wheel that is made of it; their version."""
     say("python: sdist and wheel")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, PROJECT)
+    # Beside the package it would be found before what is installed.
+    shutil.rmtree(PROJECT / "bgpctl.egg-info", ignore_errors=True)
     return wheel().name.split("-")[1]
 
 
@@ -109,6 +111,7 @@ def runs(venv: Path, version: str) -> None:
     """The installed program answers in a directory that has nothing of ours."""
     run(sys.executable, PROJECT / "tools" / "install", "--bare", venv, PROJECT / "locks" / "image.txt")
     run(venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel())
+    run(venv / "bin" / "python", "-m", "pip", "check")
     program = venv / "bin" / "bgpctl"
     if run(program, "--version", cwd=venv).split()[-1] != version:
         raise Failed("the wheel has another version")

@@ -14,7 +14,7 @@ from tools import deb
 
 
 def test_a_release_sorts_after_its_pre_releases_for_dpkg() -> None:
-    order = ["0.1.dev3+gabc", "0.1", "1.0.dev1", "1.0a1", "1.0b2", "1.0rc1", "1.0", "1.0.post1"]
+    order = ["0.1.dev3+g1a2b3c", "0.1.dev4+g0", "0.1", "1.0.dev1", "1.0a1", "1.0b2", "1.0rc1", "1.0", "1.0.post1"]
     versions = [deb.debian_version(version) for version in order]
     for older, newer in pairwise(versions):
         assert subprocess.run(("dpkg", "--compare-versions", older, "lt", newer), check=False).returncode == 0

@@ -194,7 +194,7 @@ def replaced(text: str, values: Mapping[str, str]) -> str:
 
 
 def ask(*words: str | Path) -> str:
-    done = subprocess.ask(("promtool", *words), capture_output=True, text=True, check=False)
+    done = subprocess.run(("promtool", *words), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
