@@ -8,7 +8,7 @@ CODE := bgpctl tests bench docs/conf.py tools/deb.py tools/engine.py tools/man.p
 help:                           ## the verbs of this file
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: always help setup lock lab lint check test test-labs test-others test-laws test-newest nightly sbom release bare interop vm docs reference \
+.PHONY: always help setup lock lab lint check test test-labs test-others test-invariants test-newest nightly sbom release bare interop vm docs reference \
 	schema bench bench-pages bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
@@ -48,7 +48,7 @@ lint: setup                     ## style, types, spelling, and the direction of 
 check: lint                     ## the fast loop: style, types, layers, unit tests, invariants
 	@$(BIN)/pytest --quiet -n 2 --dist worksteal tests/unit tests/laws tests/stories
 
-test test-laws: export HYPOTHESIS_PROFILE = ci
+test test-invariants: export HYPOTHESIS_PROFILE = ci
 test: lint                      ## everything: contracts on fakes and the real kernel, labs, other BGP daemons, a stock kernel; about forty minutes on two cores
 	@$(BIN)/pytest --quiet -n 2 --dist worksteal tests/unit tests/stories
 	@tools/system-packages test || true
@@ -58,7 +58,7 @@ test: lint                      ## everything: contracts on fakes and the real k
 	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract tests/attack  # more than cores: they wait for ExaBGP most of the time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
 	@$(BIN)/pytest --quiet tests/bare
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target vm test-laws
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target vm test-invariants
 
 test-newest:                    ## `make check` with the newest versions in range instead of the locked ones
 	@$(MAKE) --no-print-directory VENV=.venv-newest check
@@ -77,11 +77,11 @@ test-labs:
 test-others:
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs $(OTHER_LABS)
 
-# An emulated node that has to wait for its processor proves no tunnel in time, so the laws take only what it leaves.
-test-laws: setup
+# An emulated node that has to wait for its processor proves no tunnel in time, so the invariants take only what it leaves.
+test-invariants: setup
 	@chrt --idle 0 $(BIN)/pytest --quiet -n 2 --dist worksteal tests/laws
 
-nightly: setup                  ## the tests that take longer, up to four hours; build/nightly.md has the results
+nightly: setup                  ## the tests that take longer, up to five hours; build/nightly.md has the results
 	@$(BIN)/python tools/nightly.py
 
 bare: setup                     ## make lab and make check on a bare Debian, where packages are missing

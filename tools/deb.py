@@ -104,9 +104,8 @@ def target(architecture: str) -> Iterator[str]:
 def fetched(architecture: str) -> Path:
     """The wheels that the lock names."""
     house = PROJECT / "build" / f"wheels-{architecture}"
-    lock = PROJECT / "locks" / "image.txt"
-    exactly = ("--require-hashes", "--no-deps", "--requirement", lock, *target(architecture))
-    pip("download", "--dest", house, *exactly)
+    exactly = ("--require-hashes", "--no-deps", "--requirement", PROJECT / "locks" / "image.txt")
+    pip("download", "--dest", house, *exactly, *target(architecture))
     return house
 
 
@@ -213,7 +212,7 @@ def zipped(content: bytes) -> bytes:
 
 
 def control(tree: Path, version: str, architecture: str) -> None:
-    """What dpkg reads."""
+    """The files that dpkg reads."""
     parts = [path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink()]
     values = {
         "VERSION": version,

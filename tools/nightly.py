@@ -41,7 +41,7 @@ class Part(NamedTuple):
     variables: Mapping[str, str] = {}
 
 
-# At most four hours together, on two cores.
+# At most five hours together, on two cores.
 PARTS: Final = (
     Part("test", "make test", 45),
     Part(

@@ -35,7 +35,7 @@ CLUSTER: Final = PROJECT / "topologies" / "cross-subnet.yaml"
 
 
 class Failed(Exception):
-    """What is wrong with the release."""
+    """There is no such release; the text is the reason."""
 
 
 def main(names: Sequence[str]) -> int:

@@ -133,9 +133,11 @@ class Supervisor:
     # Orders of the owner ----------------------------------------------------------------------------------------
 
     def configure(self, config: SpeakerConfig) -> None:
-        """Make ExaBGP run with `config`; what cannot be put in force is tried again, and nothing changes until then."""
+        """
+        Make ExaBGP run with `config`, from the next turn on, which bears a host without descriptors or memory. What
+        cannot be put in force is tried again, and nothing changes until then.
+        """
         self._pending.ask(config, time.monotonic())
-        self._settle()
 
     def _settle(self) -> None:
         match self._pending.settle(time.monotonic(), self._runs):

@@ -90,7 +90,7 @@ def own(command: str, image: str, place: Path) -> str:
         command = command.replace(f"/{name}/bgpctl:/", f"{place / name}:/")
     shutil.copy(TOPOLOGIES / "cross-subnet.yaml", place / "etc" / "cluster.yaml")
     command = re.sub(r" bgpctl +(agent run|cleanup)", rf" {image} \1", command)
-    return re.sub(r"(--name|docker exec|docker stop) bgpctl\b", rf"\1 {NAME}", command)
+    return re.sub(r"(--name|docker exec|docker stop) (bgpctl|agent)\b", rf"\1 {NAME}", command)
 
 
 def execute(command: str, terminal: Terminal) -> None:

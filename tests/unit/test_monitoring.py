@@ -288,7 +288,7 @@ CASES: Final[Sequence[Case]] = (
 
 
 def expected(case: Case) -> list[Mapping[str, Any]]:
-    """What promtool is to find: the labels and annotations of the rule, filled in."""
+    """The alerts that promtool is to find: labels and annotations of the rule, filled in."""
     if case.labels is None:
         return []
     rule, found = (

@@ -78,6 +78,6 @@ def test_all_parts_run_though_one_fails_and_the_exit_code_shows_it(
     assert nightly.main(["third"]) == 2
 
 
-def test_the_parts_take_four_hours_at_most_and_have_names_of_their_own() -> None:
-    assert sum(part.limit_min for part in nightly.PARTS) <= 240
+def test_the_parts_take_five_hours_at_most_and_have_names_of_their_own() -> None:
+    assert sum(part.limit_min for part in nightly.PARTS) <= 300
     assert len({part.name for part in nightly.PARTS}) == len(nightly.PARTS)

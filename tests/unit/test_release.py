@@ -1,4 +1,4 @@
-"""What `make release` takes from CHANGELOG.md, and how it names versions."""
+"""The section of CHANGELOG.md that `make release` takes for a version."""
 
 from __future__ import annotations
 
