@@ -25,7 +25,10 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = service.wheel(tmp_path_factory.mktemp("tree"), "1.0")
     for wheel in (first, service.renumbered(first, "1.1", first.parent)):
         made = subprocess.run(
-            (sys.executable, PROJECT / "tools" / "deb.py", wheel, place, "--compression", "fast"), capture_output=True, text=True, check=False
+            (sys.executable, PROJECT / "tools" / "deb.py", wheel, place, "--compression", "fast"),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert made.returncode == 0, made.stderr
     shutil.copy(Path(__file__).with_name("package"), place)

@@ -33,7 +33,8 @@ def shown(file: str) -> str:
     """A file of the guide, with the addresses of this network, and without its upstream router."""
     text = next(block.text for block in blocks(GUIDE) if block.file == file)
     moved = re.sub(r"\b10\.0\.0\.\d+\b", lambda found: str(ADDRESS[HERE[found[0]]]), text)
-    return moved.replace("  a1:", "  us:").replace("via 192.0.2.1", "unreachable")
+    named = moved.replace("node_a1", bird.session_name(ADDRESS["us"]))  # by which the rig asks for it
+    return named.replace("  a1:", "  us:").replace("via 192.0.2.1", "unreachable")
 
 
 def test_a_node_gets_the_default_route_and_the_router_its_block(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,10 +128,7 @@ AGENT: Final = (
     Gone(
         r"(?i:(?<!tests/)(?<!tests\.)\blaws?\b(?!\.|/))",
         "invariant",
-        (
-            Kept("ARCHITECTURE.md", "a picture: the property tests of tests/laws"),
-            Kept("Makefile", "the tests of tests/laws"),
-        ),
+        (Kept("ARCHITECTURE.md", "a picture: the property tests of tests/laws"),),
     ),
 )
 FILES: Final = {
