@@ -46,10 +46,12 @@ START: Final = f"""\
 #!/{HOME}/bin/python3 -I
 import sys
 
-from bgpctl.cli.main import main
+from bgpctl.cli.MODULE import main
 
 sys.exit(main())
 """
+PROGRAMS: Final = {"usr/bin/bgpctl": "main", "usr/lib/cni/bgpctl-cni": "cni"}
+"""The module of each; runtimes of containers look into /usr/lib/cni for plugins."""
 ENVIRONMENT: Final = f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n"
 COMPRESSIONS: Final = {"small": ("-Zxz",), "fast": ("-Zgzip", "-z1")}
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
@@ -132,7 +134,7 @@ def links() -> Mapping[str, str]:
 def files(version: str) -> Mapping[str, bytes]:
     """All that is not a wheel's, by path."""
     found = {
-        "usr/bin/bgpctl": START.encode(),
+        **{name: START.replace("MODULE", module).encode() for name, module in PROGRAMS.items()},
         f"{HOME}/pyvenv.cfg": ENVIRONMENT.encode(),
         "usr/lib/systemd/system/bgpctl-agent.service": unit(),
         "etc/bgpctl/agent.env": (PACKAGING / "agent.env").read_bytes(),
@@ -234,7 +236,7 @@ def control(tree: Path, version: str, architecture: str) -> None:
 
 def modes(tree: Path) -> None:
     """Readable by all, written by root, and dated by the commit, whatever this user's umask and clock are."""
-    executable = {tree / "usr/bin/bgpctl", *(tree / "DEBIAN" / name for name in SCRIPTS)}
+    executable = {*(tree / name for name in PROGRAMS), *(tree / "DEBIAN" / name for name in SCRIPTS)}
     for path in [tree, *tree.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path in executable else 0o644)

@@ -56,6 +56,12 @@ PARTS: Final = (
         20,
         {"BGPCTL_TEST_FAULTS": "200", "BGPCTL_TEST_INTERRUPTS": "10"},
     ),
+    Part(
+        "podman",
+        f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
+        12,
+        {"BGPCTL_TEST_CONTAINERS": "200"},
+    ),
     Part("fuzz", f"{PYTEST} tests/nightly/test_fuzz.py", 10, {"BGPCTL_TEST_FUZZ_S": "60"}),
     Part("newest dependencies", "make test-newest", 12),
     Part("flood", f"{PYTEST} tests/interop/test_hostile.py", 4, {"BGPCTL_TEST_FLOOD": "1000000"}),
