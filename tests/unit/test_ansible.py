@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,11 @@ from tests.docs.blocks import ROOT, blocks
 
 ROLE: Final = ROOT / "packaging" / "ansible" / "roles" / "bgpctl"
 GUIDE: Final = ROOT / "docs" / "how-to" / "install.md"
+
+
+nightly = pytest.mark.skipif(
+    "BGPCTL_TEST_PACKAGE" not in os.environ, reason="BGPCTL_TEST_PACKAGE: make nightly sets it"
+)
 
 
 @pytest.fixture
@@ -38,12 +44,14 @@ def test_every_variable_of_the_role_is_described_and_used() -> None:
     assert {name for name in defaults if name in tasks} == defaults.keys()
 
 
+@nightly
 @pytest.mark.skipif(not shutil.which("ansible-playbook"), reason="ansible: see tools/system-packages release")
 def test_ansible_understands_the_play_of_the_guide(play: Path) -> None:
     done = run("ansible-playbook", "-i", "localhost,", "--syntax-check", play, cwd=play.parent)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@nightly
 @pytest.mark.skipif(not shutil.which("ansible-lint"), reason="ansible-lint: see tools/system-packages release")
 def test_ansible_lint_has_nothing_to_say(play: Path) -> None:
     done = run("ansible-lint", "--offline", "--profile=production", play.parent / "roles" / "bgpctl", cwd=play.parent)
