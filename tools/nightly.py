@@ -77,7 +77,7 @@ PARTS: Final = (
     Part(
         "packages",
         f"tools/system-packages release && make release && {PYTEST} tests/bare/test_package.py "
-        "tests/vm/test_package.py tests/nightly/test_arm64.py tests/nightly/test_pages.py tests/unit/test_ansible.py",
+        "tests/nightly/test_pages.py tests/unit/test_ansible.py",
         40,
         {"BGPCTL_TEST_PACKAGE": "1"},
     ),

@@ -37,7 +37,6 @@ PRESENT: Mapping[str, str] = {
     "gzip": "essential in Debian",
     "iperf3": "in the guest of tools/vm, which alone is asked for it",
     "man": "man-db; where it is missing its test is skipped",
-    "mount": "mount, in every Debian",
     "nsenter": "util-linux, essential in Debian",
     "python3": "needed before anything else",
     "setpriv": "util-linux, essential in Debian",
