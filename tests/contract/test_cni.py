@@ -55,7 +55,7 @@ class Runtime:
     def space(self, container: str) -> str:
         return f"cni{os.getpid()}-{container}"
 
-    def run(self, container: str, **more: Any) -> list[str]:
+    def add(self, container: str, **more: Any) -> list[str]:
         """Start a container; its addresses."""
         netns.ip([f"netns add {self.space(container)}"])
         answer, code = self.call("ADD", container, **more)
@@ -100,7 +100,7 @@ def cables() -> list[str]:
 
 
 def test_containers_reach_each_other_by_both_ip_versions(runtime: Runtime) -> None:
-    one, other = runtime.run("one"), runtime.run("other")
+    one, other = runtime.add("one"), runtime.add("other")
     assert one == ["10.244.1.1", "fd00:10:244::41"]
     for address in other:
         wait_until(partial(runtime.reaches, "one", address), within_s=15)
@@ -109,14 +109,14 @@ def test_containers_reach_each_other_by_both_ip_versions(runtime: Runtime) -> No
 
 
 def test_what_ends_leaves_nothing_also_without_its_namespace_and_asked_twice(runtime: Runtime) -> None:
-    runtime.run("one")
+    runtime.add("one")
     runtime.end("one")
     assert (runtime.held(), cables()) == (set(), [])
     assert runtime.call("DEL", "one") == ({}, 0)
 
 
 def test_a_check_finds_an_address_that_was_removed_inside(runtime: Runtime) -> None:
-    runtime.run("one")
+    runtime.add("one")
     netns.ip(["address delete 10.244.1.1/32 dev eth0"], runtime.space("one"))
     answer, code = runtime.call("CHECK", "one", prevResult=runtime.results["one"])
     assert (answer["code"], code) == (Code.DIFFERENT, 1)
@@ -127,7 +127,7 @@ def test_a_check_finds_an_address_that_was_removed_inside(runtime: Runtime) -> N
 
 def test_the_address_that_was_chosen_is_given_once(runtime: Runtime) -> None:
     chosen = {"runtimeConfig": {"ips": ["10.244.1.5"]}}
-    assert runtime.run("one", **chosen) == ["10.244.1.5", "fd00:10:244::41"]
+    assert runtime.add("one", **chosen) == ["10.244.1.5", "fd00:10:244::41"]
     netns.ip([f"netns add {runtime.space('other')}"])
     answer, code = runtime.call("ADD", "other", **chosen)
     assert (answer["code"], answer["details"], code) == (Code.REFUSED, "address-in-use", 1)
@@ -136,7 +136,7 @@ def test_the_address_that_was_chosen_is_given_once(runtime: Runtime) -> None:
 
 def test_a_full_block_is_said_and_leaves_nothing(runtime: Runtime) -> None:
     for number in range(7):  # its first address is the tunnel's
-        runtime.run(f"c{number}")
+        runtime.add(f"c{number}")
     netns.ip([f"netns add {runtime.space('more')}"])
     answer, code = runtime.call("ADD", "more")
     assert (answer["details"], code) == ("full", 1)
@@ -144,8 +144,8 @@ def test_a_full_block_is_said_and_leaves_nothing(runtime: Runtime) -> None:
 
 
 def test_gc_removes_exactly_what_the_runtime_does_not_have(runtime: Runtime) -> None:
-    kept = runtime.run("kept")
-    runtime.run("gone")
+    kept = runtime.add("kept")
+    runtime.add("gone")
     valid: Any = [{"containerID": "kept", "ifname": "eth0"}]
     assert runtime.call("GC", "", **{"cni.dev/valid-attachments": valid}) == ({}, 0)
     assert runtime.held() == set(kept)
@@ -153,9 +153,9 @@ def test_gc_removes_exactly_what_the_runtime_does_not_have(runtime: Runtime) -> 
 
 
 def test_a_container_that_starts_again_in_another_namespace_has_one_cable(runtime: Runtime) -> None:
-    runtime.run("one")
+    runtime.add("one")
     runtime.end("one")
-    assert runtime.run("one")
+    assert runtime.add("one")
     assert len(cables()) == 1
 
 
