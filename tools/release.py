@@ -142,7 +142,8 @@ def image(version: str) -> None:
     """The image, as `docker load` and `podman load` take it."""
     need("docker")
     with engine() as host:
-        variables = {"BASE_IMAGE": BASE, "PYTHON": sys.executable, **({"DOCKER_HOST": host} if host else {})}
+        given = {"BASE_IMAGE": BASE, "PYTHON": sys.executable, "SETUPTOOLS_SCM_PRETEND_VERSION_FOR_BGPCTL": version}
+        variables = {**given, **({"DOCKER_HOST": host} if host else {})}
         name = f"bgpctl:{re.sub(r'[^A-Za-z0-9_.-]', '-', version)}"
         run(PROJECT / "tools" / "base-image", BASE, variables=variables)
         run(PROJECT / "tools" / "image", name, variables=variables)
