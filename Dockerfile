@@ -12,11 +12,14 @@ RUN command -v python3 && command -v ip && command -v nft && command -v ping && 
 FROM base AS build
 WORKDIR /src
 COPY . .
+# Its version, where `wheels` is missing: no history is copied.
+ARG VERSION=0.0
 # Wheels that tools/image put there are enough: no index is asked then.
 RUN test -d wheels || { apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip \
     && pip download --quiet --require-hashes --no-deps --only-binary :all: --dest wheels --requirement locks/image.txt \
-    && pip wheel --quiet --no-index --find-links wheels --no-deps --wheel-dir wheels .; }
+    && SETUPTOOLS_SCM_PRETEND_VERSION_FOR_BGPCTL=$VERSION \
+        pip wheel --quiet --no-index --find-links wheels --no-deps --wheel-dir wheels .; }
 # pip runs out of its own wheel. The last stage takes no part of it along.
 RUN PYTHONPATH="$(echo wheels/pip-*.whl)" python3 -m pip install --quiet --no-index --find-links wheels \
     --root-user-action ignore --break-system-packages bgpctl

@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := bgpctl tests bench docs/conf.py tools/man.py tools/reference.py tools/schema.py tools/install tools/nightly.py tools/sbom.py tools/wings.py
+CODE := bgpctl tests bench docs/conf.py tools/deb.py tools/engine.py tools/man.py tools/reference.py tools/release.py tools/schema.py tools/install \
+	tools/nightly.py tools/sbom.py tools/wings.py
 
 help:                           ## the verbs of this file
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: always help setup lock lab lint check test test-labs test-others test-invariants test-newest nightly sbom bare interop vm docs pictures reference \
+.PHONY: always help setup lock lab lint check test test-labs test-others test-invariants test-newest nightly sbom release bare interop vm docs pictures reference \
 	schema bench bench-pages bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
@@ -21,12 +22,13 @@ setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; 
 UV := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock'
 
-lock:                           ## locks/ with the newest versions in setup.cfg's ranges, and .venv with them
+UPGRADE := --upgrade
+lock:                           ## locks/ with the newest versions in setup.cfg's ranges, and .venv with them; UPGRADE= keeps those that fit
 	@tools/system-packages
 	@$(PYTHON) tools/install --bare .venv-lock locks/uv.txt
-	@echo 'uv >=0.13,<0.14' | $(UV) --upgrade - --output-file locks/uv.txt >/dev/null
-	@$(UV) --upgrade --all-extras setup.cfg --output-file locks/all.txt >/dev/null
-	@printf 'pip\nsetuptools\n' | $(UV) --constraints locks/all.txt setup.cfg - --output-file locks/image.txt >/dev/null
+	@echo 'uv >=0.13,<0.14' | $(UV) $(UPGRADE) - --output-file locks/uv.txt >/dev/null
+	@$(UV) $(UPGRADE) --all-extras setup.cfg --output-file locks/all.txt >/dev/null
+	@printf 'pip\nsetuptools\nsetuptools-scm\n' | $(UV) --constraints locks/all.txt setup.cfg - --output-file locks/image.txt >/dev/null
 	@printf 'hypothesis\npytest\npytest-xdist\n' | \
 		$(UV) --constraints locks/all.txt setup.cfg - --output-file locks/guest.txt >/dev/null
 	@$(MAKE) --no-print-directory setup
@@ -87,8 +89,11 @@ bare: setup                     ## make lab and make check on a bare Debian, whe
 
 sbom: setup                     ## build/bgpctl.cdx.json: the packages beside the wheel, with their hashes (CycloneDX)
 	@mkdir -p build
-	@$(BIN)/python tools/sbom.py locks/image.txt >build/bgpctl.cdx.json
+	@$(BIN)/python tools/sbom.py "$$($(BIN)/python -m setuptools_scm)" locks/image.txt >build/bgpctl.cdx.json
 	@echo build/bgpctl.cdx.json
+
+release: setup                  ## dist/: sdist, wheel, Debian package, image, role for Ansible, SHA256SUMS; made and checked
+	@$(BIN)/python -m tools.release
 
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs

@@ -12,10 +12,12 @@ from tests.docs.blocks import EXECUTED
 from tests.stories.play import Play
 
 settings.register_profile("default", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-# The same examples each time: a change is judged by what it changes. New ones are sought by the other two.
+# The same examples each time: a change is judged by what it changes. New ones are sought by the others.
 settings.register_profile(
     "ci", max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
+# Where it is asked whether the tests run at all.
+settings.register_profile("few", max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 settings.register_profile("nightly", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -140,15 +140,28 @@ class Service:
 
 def wheel(tree: Path, version: str) -> Path:
     """The wheel that `python -m build` makes of the sdist that it makes of a copy of this repository."""
-    for name in ("bgpctl", "packaging", "setup.cfg", "pyproject.toml", "README.md"):
+    for name in ("bgpctl", "packaging", "topologies", "setup.cfg", "pyproject.toml", "README.md"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tree / name)
-    settings = (tree / "setup.cfg").read_text().splitlines()
-    changed = (f"version = {version}" if line.startswith("version = ") else line for line in settings)
-    (tree / "setup.cfg").write_text("\n".join(changed))
-    _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", tree / "dist", tree)
+    given = f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_BGPCTL={version}"
+    _run("env", given, sys.executable, "-m", "build", "--no-isolation", "--outdir", tree / "dist", tree)
     (made,) = (tree / "dist").glob("*.whl")
     return made
+
+
+def renumbered(made: Path, version: str, directory: Path) -> Path:
+    """The same wheel as another version: what is in it does not depend on that."""
+    old = made.name.split("-")[1]
+    file = directory / made.name.replace(f"-{old}-", f"-{version}-")
+    with zipfile.ZipFile(made) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith(".dist-info/METADATA"):
+                content = content.replace(f"\nVersion: {old}\n".encode(), f"\nVersion: {version}\n".encode())
+            if name.endswith(".dist-info/RECORD"):
+                content = content.replace(f"bgpctl-{old}.".encode(), f"bgpctl-{version}.".encode())
+            packed.writestr(name.replace(f"bgpctl-{old}.", f"bgpctl-{version}."), content)
+    return file
 
 
 def wheelhouse(house: Path) -> None:

@@ -84,6 +84,13 @@ PARTS: Final = (
     Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py", 12),
     Part("damage", f"{PYTEST} tests/nightly/test_damage.py", 5, {"BGPCTL_TEST_DAMAGES": "200"}),
     Part("docs", "make docs", 4),
+    Part(
+        "packages",
+        f"tools/system-packages release && make release && {PYTEST} tests/bare/test_package.py "
+        "tests/nightly/test_pages.py tests/unit/test_ansible.py",
+        40,
+        {"BGPCTL_TEST_PACKAGE": "1"},
+    ),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
     Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
 )

@@ -1,15 +1,14 @@
 """
 Writes the parts of bgpctl as CycloneDX 1.5 (JSON): the Python packages that a lock names, with their hashes.
 
-    tools/sbom.py LOCK [PACKAGES] > FILE
+    tools/sbom.py VERSION LOCK [PACKAGES] > FILE
 
-PACKAGES: the Debian packages of an image, a line of name, version and architecture for each (dpkg-query -W).
-The same arguments and version of the project give the same text.
+VERSION: that of the project. PACKAGES: the Debian packages of an image, a line of name, version and architecture for
+each (dpkg-query -W). The same arguments give the same text.
 """
 
 from __future__ import annotations
 
-import configparser
 import json
 import re
 import sys
@@ -17,27 +16,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-PROJECT: Final = Path(__file__).resolve().parents[1]
 _PINNED: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)", re.MULTILINE)
 _HASH: Final = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the parts."""
-    if not arguments or len(arguments) > 2:
-        sys.stderr.write("usage: tools/sbom.py LOCK [PACKAGES]\n")
+    if not 2 <= len(arguments) <= 3:
+        sys.stderr.write("usage: tools/sbom.py VERSION LOCK [PACKAGES]\n")
         return 2
-    lock, *packages = (Path(word).read_text() for word in arguments)
+    lock, *packages = (Path(word).read_text() for word in arguments[1:])
     components = [*locked(lock), *(item for text in packages for item in installed(text))]
-    sys.stdout.write(json.dumps(document(components), indent=2) + "\n")
+    sys.stdout.write(json.dumps(document(arguments[0], components), indent=2) + "\n")
     return 0
 
 
-def document(components: list[dict[str, Any]]) -> dict[str, Any]:
+def document(version: str, components: list[dict[str, Any]]) -> dict[str, Any]:
     """The whole of it; the project itself is what the parts are of."""
-    metadata = configparser.ConfigParser()
-    metadata.read(PROJECT / "setup.cfg")
-    version = metadata["metadata"]["version"]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",

@@ -1,7 +1,4 @@
-"""
-A Docker engine and the image, for tests: the engine that answers, or one of our own in a network namespace without an
-uplink, so that nothing is changed on this machine and no packet of a lab can leave it.
-"""
+"""A Docker engine (tools/engine.py) and the image, for tests."""
 
 from __future__ import annotations
 
@@ -9,17 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import docker
 import pytest
-from docker.errors import DockerException
 
 from tests.docker.rig import BASE, PROJECT
-from tests.waiting import wait_until
+from tools.engine import answers
+from tools.engine import engine as start_engine
 
 IMAGE = f"bgpctl-test-{os.getpid()}"
 
@@ -45,50 +41,10 @@ def _host() -> Iterator[str | None]:
     """The engine's default address, where the environment names none."""
     if os.geteuid() != 0:
         pytest.skip("root: containers are cabled from outside")
-    if _answers():
-        yield None
-        return
-    if not shutil.which("dockerd") or not shutil.which("docker"):
+    if not shutil.which("docker") or not (answers(None) or shutil.which("dockerd")):
         pytest.skip("docker: no engine answers, and there is no dockerd to start")
-    with tempfile.TemporaryDirectory(prefix="bgpctl-docker-") as place, _own_engine(Path(place)) as host:
+    with start_engine() as host:
         yield host
-
-
-def _answers() -> bool:
-    try:
-        return bool(docker.from_env().ping())
-    except DockerException:
-        return False
-
-
-@contextmanager
-def _own_engine(place: Path) -> Iterator[str]:
-    namespace = f"dockerd-{os.getpid()}"
-    subprocess.run(("ip", "netns", "add", namespace), check=True)
-    subprocess.run(("ip", "-n", namespace, "link", "set", "lo", "up"), check=True)
-    host = f"unix://{place}/sock"
-    # `ip netns exec` would mount another /sys, and hide the control groups.
-    enter = ("nsenter", f"--net=/run/netns/{namespace}", "dockerd", "-H", host)
-    where = ("--data-root", f"{place}/data", "--exec-root", f"{place}/exec", "-p", f"{place}/pid")
-    log = place / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen((*enter, *where), stdout=output, stderr=output, start_new_session=True)
-    try:
-        wait_until(lambda: process.poll() is not None or _pings(host), within_s=30)
-        assert process.poll() is None, log.read_text()[-2000:]
-        yield host
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-        subprocess.run(("umount", f"{place}/exec/netns/default"), capture_output=True, check=False)
-        subprocess.run(("ip", "netns", "delete", namespace), check=True)
-
-
-def _pings(host: str) -> bool:
-    try:
-        return bool(docker.DockerClient(base_url=host).ping())
-    except DockerException:
-        return False
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ ANY_LINES: Final = "…"
 
 _PROMPTS: Final = (r"^()\$ ", r"^(host\d)# ")
 _FENCE: Final = re.compile(r"^( *)```(.*?)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_FILE: Final = re.compile(r"# (\S+\.(?:yaml|env))\n")
+_FILE: Final = re.compile(r"# (\S+\.(?:yaml|env|conf|container))\n")
 
 
 @dataclass(frozen=True, slots=True)

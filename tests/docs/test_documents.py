@@ -24,7 +24,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ours, and those that it requires."""
     house = tmp_path_factory.mktemp("wheels")
     service.wheelhouse(house)
-    shutil.copy(service.wheel(tmp_path_factory.mktemp("tree"), "0.1.0"), house)
+    ours = service.wheel(tmp_path_factory.mktemp("tree"), "0.1.0")
+    shutil.copy(ours, house)
+    service.renumbered(ours, "0.2.0", house)
     return house
 
 
@@ -54,8 +56,14 @@ def executed(document: Path, directory: Path, wheels: Path) -> int:
         (home / name).symlink_to(ROOT / name)
     for ours in wheels.glob("bgpctl-*.whl"):
         shutil.copy(ours, home)
-    variables = {"HOME": str(home), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    # Programs compile the part that they import.
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_NO_COMPILE": "1"}
+    variables = {"HOME": str(home), **offline}
+    before = Path(__file__).parent / "before" / f"{document.stem}.sh"
     with world(home, directory / "papers", variables) as host:
+        if before.exists():
+            result = host.run(f"sh {before}")
+            assert result.code == 0, result.errors
         for block in blocks(document):
             if block.file:
                 (home / block.file).write_text(block.text)

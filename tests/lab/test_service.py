@@ -36,9 +36,14 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return service.wheel(tmp_path_factory.mktemp("now"), "0.1.0")
+
+
+@pytest.fixture(scope="module")
+def installed(made: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prefix = tmp_path_factory.mktemp("opt") / "bgpctl"
-    service.install(prefix, service.wheel(tmp_path_factory.mktemp("now"), "0.1.0"), wheels)
+    service.install(prefix, made, wheels)
     return prefix
 
 
@@ -107,8 +112,11 @@ def test_the_wheel_has_every_file_of_the_package_and_the_unit(installed: Path) -
 
     (packages,) = (installed / "lib").glob("python3*/site-packages")
     assert files(packages / "bgpctl") == files(service.ROOT / "bgpctl")
+    shared = {path.name for path in (installed / "share" / "bgpctl").iterdir()}
     units = {"bgpctl-agent.service", "bgpctl-docker.service", "bgpctl-docker.socket"}
-    assert {path.name for path in files(installed / "share" / "bgpctl")} == {*units, "agent.env"}
+    assert shared == {*units, "agent.env", "topologies", "prometheus", "grafana"}
+    topologies = {path.name for path in (service.ROOT / "topologies").glob("*.yaml")}
+    assert {path.name for path in files(installed / "share" / "bgpctl" / "topologies")} == topologies
     pages = {path.name for path in (service.ROOT / "packaging" / "man").glob("*.1")}
     assert {path.name for path in files(installed / "share" / "man" / "man1")} >= pages
 
@@ -143,10 +151,10 @@ def test_a_host_with_only_the_wheel_runs_a_node_by_the_units_command_line_with_e
 
 
 def test_an_upgrade_under_load_loses_no_packet_and_keeps_the_sessions(
-    node: tuple[Lab, Service], wheels: Path, tmp_path: Path
+    node: tuple[Lab, Service], made: Path, wheels: Path, tmp_path: Path
 ) -> None:
     lab, a1 = node
-    later = service.wheel(tmp_path, NEXT)
+    later = service.renumbered(made, NEXT, tmp_path)
     before, uptime_s = processes(lab), lab.read("b1", "peers")["peers"][0]["uptime_s"]
     load = Load(lab.names, both_directions(lab.topology.workloads), PPS)
     load.start()

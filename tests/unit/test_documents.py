@@ -94,4 +94,9 @@ def test_the_capabilities_in_documents_are_those_of_the_unit() -> None:
     listed = (ROOT / "docs" / "reference" / "host.md").read_text().partition("Capabilities: ")[2]
     assert set(re.findall(r"CAP_\w+", listed)) == {*needed, "CAP_SYS_ADMIN"}
     container = (ROOT / "docs" / "how-to" / "container.md").read_text()
-    assert {f"CAP_{name}" for name in re.findall(r"--cap-add ([A-Z_]+)", container)} == needed
+    given = {f"CAP_{name}" for name in re.findall(r"--cap-add ([A-Z_]+)", container)}
+    assert given == {*needed, "CAP_SYS_ADMIN"}
+    (quadlet,) = (block for block in blocks(ROOT / "docs" / "how-to" / "container.md") if block.kind == "ini")
+    assert {
+        f"CAP_{name}" for name in re.findall(r"^AddCapability=(.*)", quadlet.text, re.MULTILINE)[0].split()
+    } == needed

@@ -26,7 +26,8 @@ READ: Final = (
     "Dockerfile",
 )
 TEXTS: Final = re.compile(
-    r"\.(py|json|md|yaml|cfg|toml|env|service|socket|1|js|css|html|svg)$|(Makefile|Dockerfile)$|py\.typed$"
+    r"\.(py|json|md|ya?ml|cfg|toml|env|service|socket|1|in|js|css|html|svg)$|(Makefile|Dockerfile|postinst|prerm|postrm|overrides)$"
+    r"|py\.typed$"
 )
 PATHS: Final = re.compile(rf"(?<!\w)(?:{'|'.join(name.removesuffix('.py') for name in FILES)})(?!\w)")
 BARE: Final = {name.rsplit("/", 1)[1] for name in FILES} - {path.name for path in PACKAGE.rglob("*.py")}

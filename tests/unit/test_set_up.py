@@ -31,8 +31,10 @@ PRESENT: Mapping[str, str] = {
     "apt-get": "apt is how packages come here",
     "bash": "essential in Debian",
     "dpkg": "essential in Debian",
+    "dpkg-deb": "dpkg, essential in Debian",
     "dpkg-query": "essential in Debian; its absence is handled",
     "env": "coreutils, essential in Debian",
+    "gzip": "essential in Debian",
     "iperf3": "in the guest of tools/vm, which alone is asked for it",
     "man": "man-db; where it is missing its test is skipped",
     "nsenter": "util-linux, essential in Debian",
@@ -40,6 +42,7 @@ PRESENT: Mapping[str, str] = {
     "setpriv": "util-linux, essential in Debian",
     "setsid": "util-linux, essential in Debian",
     "sh": "essential in Debian",
+    "sha256sum": "coreutils, essential in Debian",
     "sleep": "coreutils, essential in Debian",
     "systemd-analyze": "its test is skipped without",
     "tar": "essential in Debian",
@@ -215,7 +218,15 @@ def first(words: ast.expr) -> str | None:
 
 
 def test_every_program_that_is_started_is_installed_by_system_packages_or_always_there() -> None:
-    siblings = {"birdc": "bird", "bridge": "ip", "ss": "ip", "zebra": "bgpd", "vtysh": "bgpd", "gobgp": "gobgpd"}
+    siblings = {
+        "ansible-playbook": "ansible-lint",
+        "birdc": "bird",
+        "bridge": "ip",
+        "ss": "ip",
+        "zebra": "bgpd",
+        "vtysh": "bgpd",
+        "gobgp": "gobgpd",
+    }
     arguments = {"agent", "down", "up"}  # what follows `bgpctl` or Compose
     known = {*programs(), *PRESENT, *arguments, *(name for name, of in siblings.items() if of in programs())}
     found = list(started())
