@@ -22,7 +22,7 @@ from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import emit, wide_output_option
 from bgpctl.cli.tables import Column
 from bgpctl.core.fabric.host import Needs, Verdict
-from bgpctl.core.trace.doctor import examine, needs_of
+from bgpctl.core.trace.doctor import Finding, examine, needs_of, of_store
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
 from bgpctl.speaker import orphans
@@ -53,9 +53,10 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
     may load its modules of VXLAN and nftables.
     """
     needs = _needs(files, node) if files or node else _of_agent(run_dir)
+    summary = _summary(run_dir)
     try:
-        facts = replace(survey(agent=_answers(run_dir)), speakers=orphans.running(), **_keys(needs))
-        findings = examine(facts, needs)
+        facts = replace(survey(agent=summary is not None), speakers=orphans.running(), **_keys(needs))
+        findings = (*examine(facts, needs), *_store(summary or {}))
     except (Unavailable, OSError) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
@@ -105,9 +106,14 @@ def _keys(needs: Needs) -> dict[str, Any]:
     return {"keys_days": found.days_left(time.time())}
 
 
-def _answers(run_dir: Path) -> bool:
+def _summary(run_dir: Path) -> dict[str, Any] | None:
+    """That of the agent; None if none answers."""
     try:
-        client.read(run_dir / client.SOCKET, "summary", any_version=True)
+        return client.read(run_dir / client.SOCKET, "summary", any_version=True)
     except client.AgentAway:
-        return False
-    return True
+        return None
+
+
+def _store(summary: dict[str, Any]) -> tuple[Finding, ...]:
+    store = summary.get("store")
+    return (of_store(store["name"], heard=store["heard"], held_off=store["held_off"]),) if store else ()
