@@ -47,7 +47,7 @@ PARTS: Final = (
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        55,
+        43,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(
@@ -56,6 +56,7 @@ PARTS: Final = (
         20,
         {"BGPCTL_TEST_FAULTS": "200", "BGPCTL_TEST_INTERRUPTS": "10"},
     ),
+    Part("etcd", f"{PYTEST} -s tests/nightly/test_etcd_faults.py", 6),
     Part(
         "podman",
         f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
@@ -75,7 +76,7 @@ PARTS: Final = (
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part("docs", "make docs", 4),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
-    Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
+    Part("bench-switch", "make bench-switch", 59, {"PPS": "200"}),
 )
 
 
