@@ -7,7 +7,7 @@ CODE := bgpctl tests bench docs/conf.py tools/man.py tools/reference.py tools/sc
 help:                           ## the verbs of this file
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: always help setup lock lab lint check test test-labs test-others test-invariants test-newest nightly sbom bare interop vm docs reference \
+.PHONY: always help setup lock lab lint check test test-labs test-others test-invariants test-newest nightly sbom bare interop vm docs pictures reference \
 	schema bench bench-pages bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
@@ -75,7 +75,7 @@ test-labs test-others: setup
 test-labs:
 	@$(BIN)/pytest --quiet --durations=5 tests/lab $(addprefix --ignore=,$(OTHER_LABS))
 test-others:
-	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs $(OTHER_LABS)
+	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs tests/ui $(OTHER_LABS)
 
 # An emulated node that has to wait for its processor proves no tunnel in time, so the invariants take only what it leaves.
 test-invariants: setup
@@ -95,6 +95,10 @@ sbom: setup                     ## build/bgpctl.cdx.json: the packages beside th
 docs: setup                     ## the pages of docs/, in build/docs; broken links and references are errors
 	@$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo build/docs/index.html
+
+pictures: setup                 ## the pictures of the map in docs, made anew from the page
+	@tools/system-packages test
+	@BGPCTL_PICTURES=docs $(BIN)/pytest --quiet tests/ui/test_map_pictures.py
 
 reference: setup                ## docs/reference and packaging/man, made anew from the program
 	@$(BIN)/python tools/reference.py docs/reference

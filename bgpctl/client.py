@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ KEYS: Final = Path("/etc/bgpctl/keys")
 """The directory of a node's keys for the channel between agents, unless another is chosen."""
 
 _AGAIN_S: Final = 0.01
+_CREDENTIALS: Final = struct.Struct("iII")
+"""struct ucred of unix(7): pid, uid, gid."""
 
 _VERSIONS: Final[Mapping[str, int]] = {
     "summary": 2,
@@ -36,6 +39,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "events": 1,
     "kernel": 1,
     "intent": 1,
+    "map-part": 1,
     "plan": 3,
     "asked": 1,
     "change": 1,
@@ -123,6 +127,19 @@ def read(
             f"{schema(view)}; use the agent's bgpctl, or restart the agent with this one"
         )
     return body
+
+
+def pid_of(path: Path) -> int | None:
+    """The process that listens at `path`; None if none does."""
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.settimeout(1.0)
+        try:
+            opened.connect(str(path))
+        except OSError:
+            return None
+        raw = opened.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(raw)[0]
+    return pid or None  # 0 is one outside of our namespace of processes
 
 
 def ask(

@@ -47,7 +47,7 @@ PARTS: Final = (
     Part(
         "laws",
         f"{PYTEST} -n 2 --dist worksteal tests/laws",
-        43,
+        38,
         {"HYPOTHESIS_PROFILE": "nightly", "BGPCTL_TEST_STORIES": "200000", "BGPCTL_TEST_MESSAGES": "1000000"},
     ),
     Part(
@@ -73,6 +73,7 @@ PARTS: Final = (
         15,
         {"BGPCTL_TEST_BFD_CUTS": "25", "BGPCTL_TEST_BFD_CALM_S": "600"},
     ),
+    Part("map", f"{PYTEST} tests/ui tests/lab/test_map.py", 5, {"BGPCTL_TEST_MAP": "1"}),
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part("docs", "make docs", 4),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),

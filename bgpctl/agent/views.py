@@ -396,6 +396,13 @@ def intent(snapshot: Snapshot) -> Json:
     return trace_views.intent(snapshot)
 
 
+def map_part(snapshot: Snapshot) -> Json:
+    """The part of this node in a map of the cluster."""
+    from bgpctl.agent import map_views  # noqa: PLC0415 (as above)
+
+    return map_views.part(snapshot, summary(snapshot))
+
+
 VIEWS: Final[Mapping[str, View]] = {
     "summary": summary,
     "peers": bgp_views.peers,
@@ -410,13 +417,15 @@ VIEWS: Final[Mapping[str, View]] = {
     "blocks": blocks,
     "events": events,
 }
-_FOR_COMMANDS: Final[Mapping[str, View]] = {"intent": intent}
+MAP: Final = "map-part"
+"""The view of which a map is put together."""
+_FOR_COMMANDS: Final[Mapping[str, View]] = {"intent": intent, MAP: map_part}
 """Of which `bgpctl show` has no form."""
 KERNEL: Final = "kernel"
 """The view that needs a kernel to be read."""
 GUARDED: Final = frozenset({KERNEL, "intent"})
 """Not for every local user: root alone can read the chains of other programs, and the places of files are no one's."""
-FOR_MEMBERS: Final = frozenset({*VIEWS, KERNEL})
+FOR_MEMBERS: Final = frozenset({*VIEWS, KERNEL, MAP})
 
 
 def kernel(snapshot: Snapshot, read: ReadKernel) -> Json:

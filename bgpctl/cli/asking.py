@@ -101,20 +101,27 @@ def of_socket(name: str, run_dir: Path) -> Answers:
 
 
 def _of_members(intent: Intent, here: str, names: Iterable[str], keys: Path) -> Answers:
+    found = Answers()
+    for name, answer in of_members(intent, here, names, keys, KERNEL, _WITHIN_S).items():
+        given = Answers(unasked={name: answer}) if isinstance(answer, str) else understood(name, answer)
+        found = found.plus(given)
+    return found
+
+
+def of_members(
+    intent: Intent, here: str, names: Iterable[str], keys: Path, request: str, within_s: float
+) -> dict[str, dict[str, Any] | str]:
+    """Each member's answer to one request as it came, or the reason why there is none."""
     from bgpctl import channel  # noqa: PLC0415 (TLS)
 
     tls = _context(intent, keys) if names else ""
     if isinstance(tls, str):
-        return Answers(unasked=dict.fromkeys(names, tls))
+        return dict.fromkeys(names, tls)
     places = {name: _place(intent, here, name) for name in names}
-    silent = {name: place for name, place in places.items() if isinstance(place, str)}
-    asked = channel.ask_all([place for place in places.values() if not isinstance(place, str)], KERNEL, _WITHIN_S, tls)
-    found = Answers(unasked=silent)
-    for name, answer in asked.items():
-        if isinstance(answer, channel.NoAnswer):
-            found = found.plus(Answers(unasked={name: answer.reason}))
-        else:
-            found = found.plus(understood(name, answer))
+    found: dict[str, dict[str, Any] | str] = {name: place for name, place in places.items() if isinstance(place, str)}
+    members = [place for place in places.values() if not isinstance(place, str)]
+    for name, answer in channel.ask_all(members, request, within_s, tls).items():
+        found[name] = answer.reason if isinstance(answer, channel.NoAnswer) else answer
     return found
 
 

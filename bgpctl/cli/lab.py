@@ -26,6 +26,8 @@ _COMMANDS: Final = {
     "run": "lab_run:run_command",
     "status": "lab_list:status_command",
     "switch": "lab_switch:switch_command",
+    "top": "top:lab_top",
+    "ui": "ui:lab_ui",
     "up": "lab_up:up_command",
     "verify": "lab_trace",
 }

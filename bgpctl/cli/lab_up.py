@@ -18,6 +18,7 @@ from bgpctl.cli.progress import Progress, progress_of
 from bgpctl.cli.refusals import Refusal
 from bgpctl.cli.render import print_table
 from bgpctl.cli.show import SUMMARY
+from bgpctl.cli.ui import serve_lab
 from bgpctl.cli.which_lab import name_option, new_name_option, which
 from bgpctl.lab import lab as labs
 from bgpctl.lab import runtime
@@ -31,8 +32,11 @@ from bgpctl.lab.topology import Topology
 @new_name_option
 @wait_option("Wait until it has converged, at most TIME.", default="60s")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it has converged.")
+@click.option("--ui", "with_map", is_flag=True, help="Then serve a live map of it, as `bgpctl lab ui` does.")
 @runtime_options
-def up_command(file: Path, name: str | None, within_s: float, backend: str, image: str, *, no_wait: bool) -> None:
+def up_command(
+    file: Path, name: str | None, within_s: float, backend: str, image: str, *, no_wait: bool, with_map: bool
+) -> None:
     """
     Build FILE and leave it running. Exits 4 if it has not converged in time; it stays up.
 
@@ -47,6 +51,8 @@ def up_command(file: Path, name: str | None, within_s: float, backend: str, imag
         converged = no_wait or made.wait(within_s, lambda done: progress.count(done, len(topology.agents)))
     print_table(made.summaries(), SUMMARY)
     click.echo(f"run commands in it with: bgpctl lab exec --name {name} NODE -- COMMAND")
+    if with_map:
+        serve_lab(made)
     sys.exit(Exit.OK if converged else Exit.TIMED_OUT)
 
 

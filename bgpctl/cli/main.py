@@ -32,6 +32,8 @@ _COMMANDS: Final = {
     "render": "render_intent",
     "schema": "schema",
     "show": "show",
+    "top": "top",
+    "ui": "ui",
     "undo": "change",
     "undrain": "operate",
     "validate": "validate",

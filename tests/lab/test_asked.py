@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from bgpctl.cli import asking, lab_asking
 from bgpctl.cli.explain import explained_by
 from bgpctl.cli.main import main
+from bgpctl.cli.map_sources import AgentSource
 from bgpctl.cli.verify import live
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
@@ -81,6 +82,12 @@ def explained(lab: Lab, source: str, destination: str) -> dict[str, Any]:
     return netns.inside(lab.names.of("a1"), lambda: explained_by(asker(lab), ends, 84))
 
 
+def mapped(lab: Lab) -> dict[str, dict[str, Any]]:
+    """The nodes of the map that a1 serves."""
+    body = netns.inside(lab.names.of("a1"), lambda: AgentSource(lab.run_dir("a1"), lab.keys("a1")).map())
+    return {node["name"]: node for node in body["nodes"]}
+
+
 def is_found(lab: Lab, row: Fault) -> bool:
     found = [(item["failure"], item["node"], row.because in item["because"]) for item in verified(lab)["classes"]]
     return (row.failure, row.node, True) in found
@@ -106,6 +113,8 @@ def test_faults_of_other_nodes_are_named_by_their_first_cause(lab_of: Callable[[
         assert row.next in str(said), said
         inside(lab, row.node, row.undo)
     wait_until(lambda: is_well(lab), within_s=30)
+    wait_until(lambda: {node["state"] for node in mapped(lab).values()} == {"converged"}, within_s=30)
+    assert [(item["encapsulation"], item["to"]) for item in mapped(lab)["b1"]["tunnels"]] == [("ipip", ["a1", "a2"])]
 
     kill(lab, "b1")
     wait_until(lambda: bool(verified(lab)["unasked"]), within_s=30)
@@ -115,3 +124,6 @@ def test_faults_of_other_nodes_are_named_by_their_first_cause(lab_of: Callable[[
     there = explained(lab, "web-a2", "web-b1")["there"]
     assert {step["node"] for step in there["steps"] if step["declared"]} == {"b1"}
     assert there["outcome"] == "unknown"
+    ill = mapped(lab)["b1"]
+    assert (ill["state"], ill["health"]) == ("not asked", "unknown")
+    assert ill["why"] == [f"10.1.0.3:{PORT} refuses connections: its agent does not run there, or has no keys"]

@@ -25,7 +25,9 @@ READ: Final = (
     "Makefile",
     "Dockerfile",
 )
-TEXTS: Final = re.compile(r"\.(py|json|md|yaml|cfg|toml|env|service|1)$|(Makefile|Dockerfile)$|py\.typed$")
+TEXTS: Final = re.compile(
+    r"\.(py|json|md|yaml|cfg|toml|env|service|1|js|css|html|svg)$|(Makefile|Dockerfile)$|py\.typed$"
+)
 PATHS: Final = re.compile(rf"(?<!\w)(?:{'|'.join(name.removesuffix('.py') for name in FILES)})(?!\w)")
 BARE: Final = {name.rsplit("/", 1)[1] for name in FILES} - {path.name for path in PACKAGE.rglob("*.py")}
 
