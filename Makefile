@@ -33,9 +33,11 @@ lock:                           ## locks/ with the newest versions in setup.cfg'
 		$(UV) --constraints locks/all.txt setup.cfg - --output-file locks/guest.txt >/dev/null
 	@$(MAKE) --no-print-directory setup
 
-lab: setup                      ## the main job: IPIP over BGP, then VXLAN without BGP, real packets
+lab: setup                      ## the main job: IPIP over BGP, then VXLAN without BGP, from a file and from etcd, real packets
 	@$(BIN)/bgpctl lab run topologies/cross-subnet.yaml
 	@$(BIN)/bgpctl lab run topologies/vxlan.yaml
+	@tools/system-packages etcd
+	@$(BIN)/bgpctl lab run topologies/vxlan-etcd.yaml
 
 lint: setup                     ## style, types, spelling, and the direction of imports, which it prints
 	@$(BIN)/ruff format --check --quiet $(CODE)

@@ -283,6 +283,30 @@ class RecordSource(Protocol):
         """Stop watching."""
 
 
+class StoreStatus(NamedTuple):
+    """
+    How a store that is reached over the network stands.
+
+    Attributes:
+        name: for the operator.
+        is_heard: it answers, now.
+        heard_at_s: when it answered last, by the clock's `now_s`; None: never since the start.
+        reason: why it is not heard.
+        uuid, revision: of the content that is in force here.
+        is_from_disk: that content was read from this host's disk, at the start.
+        problems: of its content, which is held off or left as it is.
+    """
+
+    name: str
+    is_heard: bool
+    heard_at_s: float | None = None
+    reason: str = ""
+    uuid: str = ""
+    revision: int = 0
+    is_from_disk: bool = False
+    problems: tuple[str, ...] = ()
+
+
 class Store(Protocol):
     """
     Where configuration and allocations come from, and where an operator's next configuration goes.
@@ -334,6 +358,9 @@ class Store(Protocol):
 
     def unconfirmed_s(self) -> float | None:
         """The seconds until the last proposal is undone unless confirmed; None if none waits."""
+
+    def status(self) -> StoreStatus | None:
+        """How it stands; None where it cannot be away. Cheap."""
 
 
 # The process ---------------------------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from typing import Final
 
 from bgpctl.core.intent.schema import cluster_schema
 from bgpctl.lab.schema import lab_schema
+from bgpctl.store.etcd.records import shape
 
 _WIDTH: Final = 118
 
 
 def schemas() -> dict[str, str]:
     """The text of each schema, by the name of its file."""
-    return {"cluster.json": _text(cluster_schema()), "lab.json": _text(lab_schema())}
+    return {"cluster.json": _text(cluster_schema()), "lab.json": _text(lab_schema()), "store.json": _text(shape())}
 
 
 def _text(schema: Mapping[str, object]) -> str:

@@ -93,7 +93,20 @@ def _node(snapshot: Snapshot) -> Iterator[Metric]:
     yield paths
     differing = len(snapshot.state.proofs.differences)
     yield _value("other_configurations", "Members that have another configuration than this node.", differing)
+    yield from _store(snapshot)
     yield _value("config_rejected", "1 if the last edit of the cluster file was rejected.", summary["config_rejected"])
+
+
+def _store(snapshot: Snapshot) -> Iterator[Metric]:
+    """None where the configuration comes from files."""
+    if store := snapshot.store:
+        since_s = snapshot.now_s if store.is_heard else store.heard_at_s or 0.0
+        yield _value("store_up", "1 if the store answers.", store.is_heard)
+        yield _value(
+            "store_silent_seconds", "Seconds since the store was heard; 0 while it is.", snapshot.age_s(since_s)
+        )
+        yield _value("store_revision", "Revision of the store that is in force here.", store.revision)
+        yield _value("store_held_off", "1 if what the store has is not put in force.", bool(store.problems))
 
 
 def _unready(snapshot: Snapshot) -> bool:

@@ -23,7 +23,7 @@ from bgpctl.agent.journal import Entry
 from bgpctl.agent.others import Others
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
-from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.snapshot import Snapshot, Source
 from bgpctl.core.agent.state import State
 from bgpctl.core.net.objects import Drops, Traffic
 from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unavailable
@@ -100,7 +100,8 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
     traffic, drops, clock = partial(_traffic, process.host), partial(_drops, process.host), ports.clock
 
     def snapshot() -> Snapshot:
-        return Snapshot(runner.state, clock.now_s(), {}, traffic, drops=drops)
+        source = Source(store=ports.store.status())
+        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops)
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
@@ -122,8 +123,8 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
         if view == "plan":
             return config_changes.plan(runner.state, store, query, host.connected())
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
-        now_s, unconfirmed_s = ports.clock.now_s(), store.unconfirmed_s()
-        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, unconfirmed_s, drops, cluster)
+        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status())
+        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster)
         if view == views.KERNEL:
             return views.kernel(snapshot, host.snapshot)
         return views.answer(view, snapshot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
@@ -20,6 +20,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Traffic
+from bgpctl.ports import StoreStatus
 
 Json: TypeAlias = dict[str, Any]
 
@@ -52,11 +53,21 @@ class Cluster:
         self.settled = settled
 
 
+class Source(NamedTuple):
+    """Where the configuration comes from: when a change is undone, and how a store that can be away stands."""
+
+    unconfirmed_s: float | None = None
+    store: StoreStatus | None = None
+
+
+_FILES: Final = Source()
+
+
 class Snapshot:
     """
     One state with what a view needs beside it: the time, of the state's own clock, the query, and functions that
-    return the traffic of each link, what filters dropped there, and the last events. `unconfirmed_s`: when a change is
-    undone. `cluster` is this agent among others.
+    return the traffic of each link, what filters dropped there, and the last events. `source` is where the
+    configuration comes from, `cluster` this agent among others.
     """
 
     def __init__(
@@ -66,7 +77,7 @@ class Snapshot:
         query: Mapping[str, str],
         traffic: Callable[[], Mapping[str, Traffic]] = dict,
         happened: Callable[[], Sequence[Entry]] = tuple,
-        unconfirmed_s: float | None = None,
+        source: Source = _FILES,
         drops: Callable[[], Mapping[str, tuple[Drops, ...]]] = dict,
         cluster: Cluster | None = None,
     ) -> None:
@@ -76,7 +87,8 @@ class Snapshot:
         self.traffic = traffic
         self.drops = cache(drops)  # it takes processes
         self.happened = happened
-        self.unconfirmed_s = unconfirmed_s
+        self.unconfirmed_s = source.unconfirmed_s
+        self.store = source.store
         self.cluster = cluster or Cluster()
         self.observed = state.kernel.observed or Dataplane()
         intent = state.intent.in_force

@@ -60,12 +60,30 @@ def summary(snapshot: Snapshot) -> Json:
         "configuration": snapshot.cluster.digest(intent) if intent else None,
         "config_rejected": bool(state.intent.problems),
         "unconfirmed_s": snapshot.unconfirmed_s,
+        "store": _store(snapshot),
         "unready": list(health.unready(state)),
         "state_age_s": snapshot.age_s(state.since_s),
         "paths": proof_views.counted(snapshot),
         "problems": _problems(snapshot),
         "members": proof_views.of_members(snapshot, bgp_views.problems(snapshot)),
         "waiting": list(_waiting(snapshot)),
+    }
+
+
+def _store(snapshot: Snapshot) -> Json | None:
+    """Where configuration and allocations come from; None: files."""
+    store = snapshot.store
+    if store is None:
+        return None
+    silent_s = None if store.is_heard or store.heard_at_s is None else snapshot.age_s(store.heard_at_s)
+    return {
+        "name": store.name,
+        "heard": store.is_heard,
+        "silent_s": silent_s,
+        "uuid": store.uuid,
+        "revision": store.revision,
+        "from_disk": store.is_from_disk,
+        "held_off": bool(store.problems),
     }
 
 
@@ -100,6 +118,7 @@ def _problems(snapshot: Snapshot) -> list[str]:
     return [
         *([words.kernel_lost(state.kernel.error)] if state.kernel.error else []),
         *(f"cluster file rejected, the previous one stays in force: {problem}" for problem in state.intent.problems),
+        *(words.store(snapshot.store, snapshot.now_s) if snapshot.store else ()),
         *([] if snapshot.unconfirmed_s is None else [words.unconfirmed(snapshot.unconfirmed_s)]),
         *([words.config_rejected(state.bgp.rejection)] if state.bgp.rejection else []),
         *map(words.failure, state.attempts.failures),

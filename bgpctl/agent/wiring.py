@@ -20,13 +20,15 @@ from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.probes import PacketProber
-from bgpctl.ports import Store
+from bgpctl.ports import NotPossibleNow, Store
 from bgpctl.process.clock import LinuxClock
 from bgpctl.process.run_directory import DiskRunDirectory
 from bgpctl.process.service_manager import Systemd
 from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.with_bfd import SpeakerWithBfd
+from bgpctl.store.etcd.options import UnusableStore, options_of
+from bgpctl.store.etcd.store import EtcdStore
 from bgpctl.store.file import FileStore
 
 _SYSCTLS_BEFORE: Final = "sysctls.json"
@@ -35,6 +37,14 @@ _SYSCTLS_BEFORE: Final = "sysctls.json"
 def store_of(files: Sequence[Path]) -> Store:
     """The store of a cluster that these files make together."""
     return FileStore(files, LinuxClock())
+
+
+def store_at(word: str) -> Store:
+    """The store in the etcd that a word or a file describes (store/etcd/options.py). Raises NotPossibleNow."""
+    try:
+        return EtcdStore(options_of(word), LinuxClock())
+    except UnusableStore as error:
+        raise NotPossibleNow(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

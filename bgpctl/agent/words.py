@@ -6,7 +6,7 @@ Refuses to know: how a decision was made.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, assert_never
 
@@ -38,6 +38,7 @@ from bgpctl.core.net.objects import (
 from bgpctl.core.simulate.effect import Effect
 from bgpctl.core.simulate.preview import Preview
 from bgpctl.core.simulate.tunnel_mtu import TooBig
+from bgpctl.ports import StoreStatus
 
 _SHOWN: Final = 3
 """So many objects are named."""
@@ -156,6 +157,23 @@ def prune_hold(item: PruneHold) -> str:
 def draining() -> str:
     """The node is in graceful shutdown (RFC 8326)."""
     return "draining: peers prefer routes of other nodes; end it with: bgpctl undrain"
+
+
+def store(status: StoreStatus, now_s: float) -> Iterator[str]:
+    """The problems of a store: since when it is not heard, and what this node goes by meanwhile."""
+    if not status.is_heard:
+        since = "since the agent started" if status.heard_at_s is None else f"for {now_s - status.heard_at_s:.0f} s"
+        source = "this host's disk" if status.is_from_disk else "the last that was read"
+        stale = f"stale: revision {status.revision}, {source}" if status.uuid else "nothing is known of the cluster yet"
+        yield (
+            f"store {status.name} is not heard {since} ({status.reason}); configuration and allocations are {stale};"
+            " forwarding goes on, and nothing is removed"
+        )
+    for problem in status.problems:
+        yield (
+            f"store {status.name}: {problem}; revision {status.revision} of content {status.uuid} stays in force,"
+            " and nothing is removed"
+        )
 
 
 def unconfirmed(left_s: float) -> str:

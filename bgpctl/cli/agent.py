@@ -21,11 +21,11 @@ from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.lazy import LazyGroup
-from bgpctl.cli.options import files_option, keys_directory, keys_option, node_option, run_dir_option
+from bgpctl.cli.options import files_option, keys_directory, keys_option, node_option, run_dir_option, store_option
 from bgpctl.cli.refusals import NotFound
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
-from bgpctl.ports import AlreadyRunning, Unavailable
+from bgpctl.ports import AlreadyRunning, NotPossibleNow, Store, Unavailable
 from bgpctl.process import parts
 
 protocol_option = click.option(
@@ -46,6 +46,7 @@ def agent() -> None:
 @agent.command()
 @node_option("Name of this node in the cluster file.", required=True)
 @files_option
+@store_option
 @run_dir_option
 @drivers_option
 @click.option(
@@ -89,6 +90,7 @@ def agent() -> None:
 def run(  # noqa: PLR0913 (click passes every option)
     node: str,
     files: tuple[Path, ...],
+    store: str | None,
     run_dir: Path,
     route_protocol: int,
     health: tuple[str, int] | None,
@@ -106,16 +108,14 @@ def run(  # noqa: PLR0913 (click passes every option)
     """
     logs.set_up(log["log_format"], log["log_level"])
     collect_seldom()
-    store = wiring.store_of(files)  # one for both readings: what was understood here is not read again by the loop
-    intent = valid(store.load())  # a change that was cut short may have left them invalid
-    if intent.node(node) is None:
-        names = ", ".join(member.name for member in intent.nodes) or "none"
-        raise NotFound(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+    if bool(files) == bool(store):
+        raise click.UsageError("either -f FILE, or --store STORE, is required")
+    source = _store_at(store) if store else _store_of(files, node)
     parts.end_together(Exit.FAILED)
     try:
         wiring.run(
             node,
-            store,
+            source,
             run_dir,
             selected(),
             Servers(run_dir / client.SOCKET, health, plan_group, keys_directory()),
@@ -124,6 +124,24 @@ def run(  # noqa: PLR0913 (click passes every option)
     except (AlreadyRunning, Unavailable) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
+
+
+def _store_of(files: tuple[Path, ...], node: str) -> Store:
+    """One for both readings: what was understood here is not read again by the loop."""
+    store = wiring.store_of(files)
+    intent = valid(store.load())  # a change that was cut short may have left them invalid
+    if intent.node(node) is None:
+        names = ", ".join(member.name for member in intent.nodes) or "none"
+        raise NotFound(f"{node} is not a node of {', '.join(map(str, files))} (nodes: {names})")
+    return store
+
+
+def _store_at(word: str) -> Store:
+    """It may be away, or have no record of this node yet: the agent waits for it, with what it knew before."""
+    try:
+        return wiring.store_at(word)
+    except NotPossibleNow as error:
+        raise NotFound(str(error)) from error
 
 
 @click.command()

@@ -14,7 +14,7 @@ import click
 from bgpctl.cli.convergence import await_convergence
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.operate import ask
-from bgpctl.cli.options import files_or_arguments, run_dir_option, wait_option
+from bgpctl.cli.options import files_or_arguments, run_dir_option, store_option, wait_option
 from bgpctl.cli.plan import contents, dangerous, of_agent, show_plan
 from bgpctl.cli.values import duration_s
 
@@ -35,11 +35,22 @@ from bgpctl.cli.values import duration_s
 )
 @wait_option("Wait until this node has converged on the change, at most TIME (60s).")
 @run_dir_option
+@store_option
 def apply(
-    files: tuple[Path, ...], confirm_within_s: float | None, within_s: float | None, run_dir: Path, *, force: bool
+    files: tuple[Path, ...],
+    confirm_within_s: float | None,
+    within_s: float | None,
+    run_dir: Path,
+    store: str | None,
+    *,
+    force: bool,
 ) -> None:
     """
     Put the contents of FILE into the cluster file that this node's agent reads, and show the changes.
+
+    With --store FILE becomes the configuration of the whole cluster in that etcd, in one transaction, from any host,
+    and agents follow by themselves. What pairs of nodes and sessions would lose is shown; kernels are known to agents
+    only: `bgpctl plan`.
 
     A node that has a cluster file of its own needs an apply of its own; nodes may follow in any order. Agents that read
     the same file, as those of a lab do, follow together. An agent that reads several files needs a FILE for each, in
@@ -50,6 +61,11 @@ def apply(
     or a host connected to this node would be cut off. With --wait exits 4 if this node has not converged in time; the
     change stays.
     """
+    if store:
+        from bgpctl.cli.change_store import apply_to  # noqa: PLC0415 (etcd, of which most have none)
+
+        apply_to(store, files, confirm_within_s, force=force)
+        return
     wanted = contents(files)
     planned = of_agent(run_dir, wanted)
     show_plan(planned)
@@ -68,19 +84,31 @@ def apply(
 
 @click.command()
 @run_dir_option
-def confirm(run_dir: Path) -> None:
+@store_option
+def confirm(run_dir: Path, store: str | None) -> None:
     """Keep a change that was applied with --confirm-within."""
+    if store:
+        from bgpctl.cli.change_store import confirm_at  # noqa: PLC0415
+
+        confirm_at(store)
+        return
     ask(run_dir, "confirm")
     click.echo("the change is kept; undo it with: bgpctl undo")
 
 
 @click.command()
 @run_dir_option
-def undo(run_dir: Path) -> None:
+@store_option
+def undo(run_dir: Path, store: str | None) -> None:
     """
     Undo the last applied change, confirmed or not; a second time restores it.
 
     Rejected if there is nothing to undo: the change was undone already, or the file was edited since.
     """
+    if store:
+        from bgpctl.cli.change_store import undo_at  # noqa: PLC0415
+
+        undo_at(store)
+        return
     body = ask(run_dir, "undo")
     click.echo(f"{', '.join(body['files'])}: previous contents restored, as generation {body['generation']}")

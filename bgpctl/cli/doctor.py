@@ -22,7 +22,7 @@ from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import emit, wide_output_option
 from bgpctl.cli.tables import Column
 from bgpctl.core.fabric.host import Needs, Verdict
-from bgpctl.core.trace.doctor import examine, needs_of
+from bgpctl.core.trace.doctor import Finding, examine, needs_of, of_store
 from bgpctl.kernel.survey import survey
 from bgpctl.ports import Unavailable
 from bgpctl.speaker import orphans
@@ -61,7 +61,7 @@ def doctor(files: tuple[Path, ...], node: str | None, run_dir: Path, output: str
             members=_members(summary or {}),
             **_keys(needs),
         )
-        findings = examine(facts, needs)
+        findings = (*examine(facts, needs), *_store(summary or {}))
     except (Unavailable, OSError) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
@@ -122,3 +122,8 @@ def _summary(run_dir: Path) -> dict[str, Any] | None:
 def _members(summary: Mapping[str, Any]) -> tuple[tuple[str, str, bool], ...]:
     found = summary.get("members", ())
     return tuple((str(item["problem"]), str(item["next"]), bool(item["is_broken"])) for item in found)
+
+
+def _store(summary: dict[str, Any]) -> tuple[Finding, ...]:
+    store = summary.get("store")
+    return (of_store(store["name"], heard=store["heard"], held_off=store["held_off"]),) if store else ()

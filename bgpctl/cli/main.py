@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "agent": "agent",
     "apply": "change",
     "cleanup": "agent",
+    "cluster": "cluster",
     "completion": "completion",
     "confirm": "change",
     "docker-plugin": "docker_plugin:docker_plugin",

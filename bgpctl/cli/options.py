@@ -55,11 +55,19 @@ def some_files_option(text: str, *, required: bool = False) -> Decorator:
     return click.option("-f", "--file", "files", type=_FILE, multiple=True, required=required, help=text)
 
 
-files_option = some_files_option("Cluster file; may be given several times.", required=True)
+files_option = some_files_option("Cluster file; may be given several times. Or --store.")
 
 
 optional_files_option = some_files_option(
     "Cluster file; may be given several times. Without, the running agents are asked."
+)
+
+
+store_option = click.option(
+    "--store",
+    metavar="STORE",
+    envvar="BGPCTL_STORE",
+    help="The etcd that has the cluster: etcd://HOST:PORT,…/CLUSTER, or a file with keys and a password beside it.",
 )
 
 

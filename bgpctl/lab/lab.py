@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bgpctl import client
 from bgpctl.core.cluster.problems import Problem
-from bgpctl.lab import build, foreign, interrupts
+from bgpctl.lab import build, etcd, foreign, interrupts, stores
 from bgpctl.lab.build import Names, Port
 from bgpctl.lab.daemons.session_options import Place
 from bgpctl.lab.labfile import load
@@ -54,13 +54,14 @@ class Unknown(Exception):
 
 @dataclass(slots=True)
 class Lab:
-    """One lab. `agents` are those that this process started."""
+    """One lab. `agents` and `stores`, the members of its etcd, are those that this process started."""
 
     topology: Topology
     names: Names
     ports: Mapping[str, Port]
     runtime: Runtime = _NAMESPACES
     agents: dict[str, Popen[bytes]] = field(default_factory=dict)
+    stores: dict[str, Popen[bytes]] = field(default_factory=dict)
 
     @property
     def directory(self) -> Path:
@@ -85,13 +86,34 @@ class Lab:
     def start_agent(self, node: str) -> None:
         """Start the node's agent; it belongs to the lab's namespaces and ends with them. Raises RuntimeError."""
         command = ("agent", "run", "--node", node)
-        where = ("-f", str(self.topology.file.resolve()), "--run-dir", str(self.run_dir(node)))
         self.run_dir(node).mkdir(parents=True, exist_ok=True)
+        where = (*self._source(node), "--run-dir", str(self.run_dir(node)))
         keys = ("--keys", str(self.keys(node))) if self.topology.intent.channel_port else ()
         how = (*self.topology.driver_options(node), *self.topology.prover_options, *keys)
         started = self.runtime.start(self.names.of(node), (*command, *where, *how), self.log(node))
         if started:
             self.agents[node] = started
+
+    def _source(self, node: str) -> tuple[str, str]:
+        """Where the node's agent reads the cluster."""
+        if self.topology.stores:
+            return "--store", str(stores.write_options(self.topology, self.directory, self.run_dir(node)))
+        return "-f", str(self.topology.file.resolve())
+
+    def start_stores(self) -> None:
+        """Start the etcd, if the lab has one, and put the cluster into it. Raises RuntimeError."""
+        if self.topology.stores:
+            self.stores.update(stores.start(self.topology, self.names, self.directory))
+            stores.fill(self.topology, self.names, self.directory)
+
+    def start_store(self, name: str) -> None:
+        """Start a member of the etcd again, with what it has kept."""
+        self.stores[name] = stores.start_one(self.topology, self.names, self.directory, name)
+
+    def publish(self) -> None:
+        """Apply the lab's file, which was edited, to its etcd; agents without one read the file."""
+        if self.topology.stores and isinstance(now := load(self.topology.file), Topology):
+            stores.apply(self.topology, self.names, self.directory, now.intent)
 
     def read(self, node: str, view: str) -> dict[str, Any]:
         """One view of a node's agent, which may be of another version. Raises client.AgentAway."""
@@ -205,7 +227,9 @@ def up(
     """
     if missing := foreign.missing(topology.runs.values()):
         raise RuntimeError(f"{topology.name} needs programs that are not installed here: {', '.join(missing)}")
-    if topology.runs and runtime.word != NETNS:
+    if topology.stores and (to_install := etcd.missing()):
+        raise RuntimeError(f"{topology.name} needs a program that is not installed here: {to_install}")
+    if (topology.runs or topology.stores) and runtime.word != NETNS:
         raise RuntimeError(f"{topology.name} has parts that run another daemon: use --backend {NETNS}")
     names = Names(name)
     directory = STATE / name
@@ -234,6 +258,8 @@ def _built(lab: Lab, held: interrupts.Held, progress: Progress, *, keep: bool) -
     held.check()
     lab = replace(lab, ports=build.build(topology, lab.names, lab.runtime))
     _record(lab, keep=keep)
+    progress.stage("start etcd") if topology.stores else None
+    lab.start_stores()
     for other in topology.runs:
         held.check()
         foreign.start(topology, other, lab.place(other))

@@ -1,6 +1,6 @@
 """
 Lab files: a cluster file with `segments`, `routers`, `hosts`, `workloads`, `checks`, drivers of
-encapsulations and `runs` beside it.
+encapsulations, `runs` and `etcd` beside it.
 
 Refuses to know: whether its parts are consistent (validate.py).
 """
@@ -23,7 +23,7 @@ from bgpctl.core.intent.tree import Mapping, Tree
 from bgpctl.core.intent.tree import Sequence as Listed
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.lab import validate
-from bgpctl.lab.tables import HOST, PROGRAM, ROUTER, WORKLOAD, Known, check_tables, driver_of
+from bgpctl.lab.tables import HOST, PROGRAM, ROUTER, STORES, WORKLOAD, Known, check_tables, driver_of
 from bgpctl.lab.topology import (
     AbsenceCheck,
     Check,
@@ -109,7 +109,8 @@ class _Reader:
         workloads = tuple(_allot(self._intent, claims, self._problems)) if self._intent else ()
         intent = self._intent or Intent()
         stations = (segments, routers, hosts, workloads)
-        topology = Topology(self._path.stem, self._path, intent, *stations, checks, drivers, runs)
+        stores = tuple(name for fields in parts for name in self._stores(fields, hosts))
+        topology = Topology(self._path.stem, self._path, intent, *stations, checks, drivers, runs, stores)
         self._problems.found += validate.problems(topology, all_segments_known=len(segments) == len(segment_names))
         return topology
 
@@ -180,6 +181,14 @@ class _Reader:
                 group.wrong(name, f"{name} is neither a node nor a router of this file", "unknown-node")
             elif program:
                 yield name, program
+
+    def _stores(self, fields: Fields, hosts: Sequence[Host]) -> Iterator[str]:
+        known = {host.name for host in hosts}
+        for name, at in STORES.read(fields, "etcd") or ():
+            if name in known:
+                yield name
+            else:
+                self._problems.add(at.place, at.path, f"{name} is not a host of this file", "unknown-host")
 
 
 def _names(fields: Fields, key: str) -> list[str]:

@@ -70,6 +70,7 @@ def switch(lab: Lab, pool: str, encapsulation: str, pps: int, progress: Progress
         progress.stage(f"{word_of(was)} > {encapsulation}")
         file.write_text(changed)
         began_s = time.monotonic()
+        lab.publish()
         done = comes_true(lambda: _has_switched(lab, wanted, progress), within_s)
         took_s = round(time.monotonic() - began_s, 2) if done else None
         sent = [flow.sent for flow in traffic.flows]

@@ -18,6 +18,7 @@ from bgpctl.core.intent.field_kinds import (
     FieldKind,
     enumeration,
     integer,
+    placed,
     several,
     word,
 )
@@ -190,6 +191,10 @@ def _driver_row(encapsulation: Encapsulation) -> Row:
     return Row(driver_key(encapsulation), _shown(driver_of(encapsulation).shape), about=about)
 
 
+STORES: Final = placed(lambda leaf: leaf.text, "name", {"type": "string"})
+"""Names of hosts."""
+
+
 def lab_table() -> Table:
     """The keys of the file."""
     return Table(
@@ -217,5 +222,6 @@ def lab_table() -> Table:
             Row("checks", _shown(_check_shape()), about="Assertions about the running lab, by name."),
             *map(_driver_row, tunnels().values()),
             Row("runs", _shown(PROGRAM.shape), about="The BGP daemon of a router, or of a node instead of an agent."),
+            Row("etcd", FieldKind(ANYTHING.read, STORES.shape, None), about="Hosts with an etcd that agents read."),
         )
     )

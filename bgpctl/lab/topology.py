@@ -158,7 +158,8 @@ Check = PacketCheck | DropCheck | AbsenceCheck | SourceCheck | SwitchCheck
 class Topology:
     """
     A lab as it is described. `drivers`: by node, and by the name of an encapsulation, the driver that its agent is
-    started with; `runs`: the nodes that have another BGP daemon instead of an agent, and the routers that have one.
+    started with; `runs`: the nodes that have another BGP daemon instead of an agent, and the routers that have one;
+    `stores`: the hosts with the members of an etcd that agents read instead of the file.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Topology:
     checks: tuple[Check, ...]
     drivers: Mapping[str, Mapping[str, str]]
     runs: Mapping[str, Program] = field(default_factory=dict)
+    stores: tuple[str, ...] = ()
 
     @property
     def agents(self) -> tuple[Node, ...]:

@@ -33,7 +33,7 @@ from bgpctl.store.change import Change, Contents, Standing, Verdict, left_s, und
 
 log = logging.getLogger("bgpctl.store")
 
-_ENDED: Final = {
+ENDED: Final = {
     Standing.RETURNED: ": the last change was not confirmed in time, or interrupted, and is undone",
     Standing.OVERTAKEN: ": the files were edited since, and the edit is kept",
 }
@@ -126,7 +126,7 @@ class Changes:
         with self._medium.locked():
             change = self._medium.last()
             if change is None or change.standing is not Standing.WAITS:
-                why = _ENDED.get(change.standing, "") if change else ""
+                why = ENDED.get(change.standing, "") if change else ""
                 raise NotPossibleNow(f"no change waits to be confirmed{why}")
             self._medium.remember(replace(change, standing=Standing.STAYS))
 
@@ -142,7 +142,7 @@ class Changes:
             if change is None:
                 raise NotPossibleNow("nothing was applied yet")
             if change.standing is Standing.RETURNED:
-                raise NotPossibleNow(f"nothing to undo{_ENDED[Standing.RETURNED]}")
+                raise NotPossibleNow(f"nothing to undo{ENDED[Standing.RETURNED]}")
             if self._medium.read() != change.after:
                 names = ", ".join(self._medium.names)
                 raise NotPossibleNow(f"{names} was edited since; what was applied is not in force")

@@ -81,6 +81,9 @@ class FileStore(Store):
     def unconfirmed_s(self) -> float | None:
         return self._changes.left_s()
 
+    def status(self) -> None:
+        return None
+
     def _follow(self, watch: PathWatch, changed: Callable[[Loaded], None]) -> None:
         """
         Read what was put in place whole at once, and all else once nothing has happened to it for a while.

@@ -102,3 +102,6 @@ class MemoryStore(Store):
 
     def unconfirmed_s(self) -> float | None:
         return self._changes.left_s()
+
+    def status(self) -> None:
+        return None

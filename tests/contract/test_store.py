@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,14 +17,18 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.ports import Loaded, NotPossibleNow, Proposal, Store
 from bgpctl.process.fake import FakeClock
 from bgpctl.store.changes import Medium
+from bgpctl.store.etcd import configuration, records
+from bgpctl.store.etcd.gateway import PATIENT_S
+from bgpctl.store.etcd.store import EtcdStore
 from bgpctl.store.file import FileStore
 from bgpctl.store.files import Files
 from bgpctl.store.memory import Memory, MemoryStore
 from bgpctl.store.texts import proposal_of
 from tests.documents import SAMPLE
 from tests.documents import load as understood
+from tests.etcds import Etcd
 
-DEADLINE_S = 5.0
+DEADLINE_S = 15.0
 WITHIN_S = 60.0
 LATER = SAMPLE.replace("natOutgoing: true", "natOutgoing: false")
 OTHER = SAMPLE.replace("65001", "65002")
@@ -123,8 +129,57 @@ class OnDisk(Rig):
         """It does so by itself, several times a second."""
 
 
-@pytest.fixture(params=[InMemory, OnDisk], ids=["memory", "file"])
+class InEtcd(Rig):
+    """The name of the file is the rig's path, as that of another store; each rig is a cluster of its own."""
+
+    def __init__(self, path: Path, etcd: Etcd) -> None:
+        self.cluster = uuid.uuid4().hex
+        self.etcd = etcd
+        self.kv = etcd.kv(self.cluster)
+        self.path = path
+        self.edit(SAMPLE)
+        super().__init__(path)
+
+    def restart(self) -> None:
+        snapshot = self.path.with_name("snapshot.json")
+        self.store = EtcdStore(self.etcd.options(self.cluster, snapshot), self.clock, answer_s=PATIENT_S)
+
+    def edit(self, text: str) -> None:
+        was = configuration.present(self.kv)
+        files, blobs = configuration.files_of([str(self.path)], [text])
+        head = replace(was.head, generation=was.head.generation + 1, files=files)
+        configuration.commit(self.kv, was, head, blobs)
+
+    def content(self) -> str:
+        (file,) = configuration.present(self.kv).head.files
+        found = self.kv.read(*(f"blobs/{name}" for name in file.blobs)).entries
+        return "".join(records.read_blob(found[f"blobs/{name}"].value) for name in file.blobs)
+
+    def proposal(self, text: str) -> Proposal:
+        return proposal_of((text,))
+
+    def check_clock(self) -> None:
+        """It does so by itself, every second."""
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    running = Etcd(tmp_path_factory.mktemp("etcd"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=[InMemory, OnDisk, InEtcd], ids=["memory", "file", "etcd"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    more = (request.getfixturevalue("etcd"),) if request.param is InEtcd else ()
+    made: Rig = request.param(tmp_path / "c.yaml", *more)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture(params=[InMemory, OnDisk], ids=["memory", "file"])
+def local(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """A store of one host, whose changes end with its boot; one write after the other, where etcd has transactions."""
     made: Rig = request.param(tmp_path / "c.yaml")
     yield made
     made.store.close()
@@ -229,11 +284,11 @@ def test_an_unconfirmed_proposal_is_undone_in_time_and_that_is_reported(rig: Rig
             late()
 
 
-def test_another_boot_undoes_an_unconfirmed_proposal(rig: Rig) -> None:
-    rig.store.propose(rig.proposal(LATER), WITHIN_S)
-    rig.clock.boot()
-    rig.restart()
-    assert rig.store.load() == expected(rig, SAMPLE)
+def test_another_boot_undoes_an_unconfirmed_proposal(local: Rig) -> None:
+    local.store.propose(local.proposal(LATER), WITHIN_S)
+    local.clock.boot()
+    local.restart()
+    assert local.store.load() == expected(local, SAMPLE)
 
 
 def test_an_edit_meanwhile_holds(rig: Rig) -> None:
@@ -287,17 +342,17 @@ def test_an_undo_is_reported(rig: Rig) -> None:
     ("writes", "holds"), [(1, SAMPLE), (2, SAMPLE), (3, LATER)], ids=["the record", "the content", "both records"]
 )
 def test_a_proposal_that_a_crash_cut_short_is_undone_when_the_next_agent_loads(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, writes: int, holds: str
+    local: Rig, monkeypatch: pytest.MonkeyPatch, writes: int, holds: str
 ) -> None:
     """`writes` of record, content and record again were done."""
     done: list[object] = []
     with monkeypatch.context() as patch:
-        patch.setattr(rig.medium, "remember", killed_after(writes, rig.medium.remember, done))
-        patch.setattr(rig.medium, "write", killed_after(writes, rig.medium.write, done))
+        patch.setattr(local.medium, "remember", killed_after(writes, local.medium.remember, done))
+        patch.setattr(local.medium, "write", killed_after(writes, local.medium.write, done))
         with suppress(Killed):
-            rig.store.propose(rig.proposal(LATER))
-    rig.restart()
-    assert rig.store.load() == expected(rig, holds)
+            local.store.propose(local.proposal(LATER))
+    local.restart()
+    assert local.store.load() == expected(local, holds)
 
 
 def killed_after(writes: int, whole: Callable[..., None], done: list[object]) -> Callable[..., None]:

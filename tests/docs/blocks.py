@@ -86,6 +86,7 @@ _VARIES: Final = (
     (r"\b(\d+[dhms])+\b", "AGE"),
     (r"\d+ workload packets", "N workload packets"),
     (r"^\d+ packets sent", "N packets sent"),
+    (r"\b0 of \d+ packets lost", "0 of N packets lost"),
     (r"^(\S+ \S+ v[46]) \d+ (\d+) (\d+)", r"\1 SENT \2 \3"),
     (r"^(\S+ (?:ipip|vxlan)) (?:bpf|kernel) (\S+ \d+ \S+ \S+ \S+) \d+ \d+ (?:\d+|-) ", r"\1 DRIVER \2 RX TX REFUSED "),
     (r"\bprocess \d+", "process PID"),

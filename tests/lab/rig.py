@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bgpctl.lab import foreign, netns
+from bgpctl.lab import etcd, foreign, netns
 from bgpctl.lab.lab import Lab
 from tests.topologies import read_topology
 from tests.waiting import SLOWNESS
@@ -24,8 +24,11 @@ def peers(lab: Lab, node: str) -> dict[str, dict[str, Any]]:
 
 def needs(file: Path) -> None:
     """Skip the test if a daemon that the topology runs is not installed."""
-    if missing := foreign.missing(read_topology(file).runs.values()):
+    topology = read_topology(file)
+    if missing := foreign.missing(topology.runs.values()):
         pytest.skip(f"not installed: {', '.join(missing)} (tools/system-packages test)")
+    if topology.stores and (absent := etcd.missing()):
+        pytest.skip(f"not installed: {absent}")
 
 
 def lab_report(lab: Lab) -> str:

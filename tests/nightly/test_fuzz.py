@@ -154,7 +154,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         if view == "plan":
             return config_changes.plan(state, store, query, ())
-        return views.answer(view, Snapshot(state, 1000.0, query, dict, tuple, None))
+        return views.answer(view, Snapshot(state, 1000.0, query, dict, tuple))
 
     def act(verb: str, query: Mapping[str, str]) -> dict[str, Any]:
         if verb in config_changes.EDITS:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bgpctl.agent import health, health_http
+from bgpctl.agent import health, health_http, views
 from bgpctl.agent.metrics import Metrics
 from bgpctl.agent.pages import TcpPages
-from bgpctl.agent.snapshot import Snapshot
+from bgpctl.agent.snapshot import Snapshot, Source
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -34,7 +34,7 @@ from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.dataplane.effects import after
 from bgpctl.core.net.objects import Traffic
-from bgpctl.ports import Unavailable
+from bgpctl.ports import StoreStatus, Unavailable
 from bgpctl.process.service_manager import Systemd
 from tests.cluster import path, two_racks
 from tests.stories.mesh import (
@@ -214,9 +214,38 @@ def test_a_port_that_is_taken_is_named(served: tuple[Play, list[float], int]) ->
 
 def test_the_metrics_are_those_in_the_document_and_no_others() -> None:
     play = converged()
-    page = Metrics(lambda: Snapshot(play.state, play.now_s, {})).page().decode()
+    source = Source(store=StoreStatus("etcd://a:1/default", is_heard=True))
+    page = Metrics(lambda: Snapshot(play.state, play.now_s, {}, source=source)).page().decode()
     listed = set(re.findall(r"^# TYPE (bgpctl_\w+) ", page, re.MULTILINE))
     assert listed == set(re.findall(r"^\| `(bgpctl_\w+)", DOCUMENT.read_text(), re.MULTILINE))
+
+
+def test_a_store_that_is_away_is_in_the_metrics_and_the_problems_with_since_when() -> None:
+    play = converged()
+    status = StoreStatus(
+        "etcd://a:1/default",
+        is_heard=False,
+        heard_at_s=play.now_s - 12,
+        reason="Connection refused",
+        uuid="u",
+        revision=42,
+    )
+    snapshot = Snapshot(play.state, play.now_s, {}, source=Source(store=status))
+    page = Metrics(lambda: snapshot).page().decode()
+    assert "bgpctl_store_up 0.0" in page
+    assert "bgpctl_store_silent_seconds 12.0" in page
+    assert views.summary(snapshot)["problems"][0] == (
+        "store etcd://a:1/default is not heard for 12 s (Connection refused); configuration and allocations are stale:"
+        " revision 42, the last that was read; forwarding goes on, and nothing is removed"
+    )
+    held = Source(
+        store=StoreStatus("etcd://a:1/default", is_heard=True, uuid="u", revision=42, problems=("it is another one",))
+    )
+    problems = views.summary(Snapshot(play.state, play.now_s, {}, source=held))["problems"]
+    assert problems[0].startswith(
+        "store etcd://a:1/default: it is another one; revision 42 of content u stays in force"
+    )
+    assert views.summary(Snapshot(play.state, play.now_s, {}))["store"] is None
 
 
 def test_metrics_agree_with_the_summary() -> None:

@@ -185,7 +185,7 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("see `bgpctl cluster join`", "main has no command cluster"),
+        ("see `bgpctl orchard join`", "main has no command orchard"),
         ("addresses are freed by bgpctl ipam", "main has no command ipam"),
         ("$ bgpctl show summery\n", "show has no command summery"),
         ("`bgpctl peer up|away P`", "peer has no command up|away"),

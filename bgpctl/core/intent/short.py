@@ -34,7 +34,7 @@ def driver_key(encapsulation: Encapsulation) -> str:
 
 def lab_keys() -> tuple[str, ...]:
     """The keys of a lab file beside the cluster: accepted, and of no effect on the intent."""
-    return (*_LAB_KEYS, *map(driver_key, tunnels().values()), "runs")
+    return (*_LAB_KEYS, *map(driver_key, tunnels().values()), "runs", "etcd")
 
 
 SHORT_PEER: Final = peer_table(

@@ -59,6 +59,17 @@ def examine(facts: Facts, needs: Needs) -> tuple[Finding, ...]:
     )
 
 
+def of_store(name: str, *, heard: bool, held_off: bool) -> Finding:
+    """The store of the cluster, if the running agent has one that can be away."""
+    if not heard:
+        message = f"{name} does not answer: the node goes by what it knew, and forwarding goes on"
+        return Finding("store", Verdict.WARN, message, "bgpctl cluster status")
+    if held_off:
+        message = f"{name} answers, and its content is not put in force, or not all of it"
+        return Finding("store", Verdict.WARN, message, "bgpctl show summary")
+    return Finding("store", *good(f"{name} answers, and is followed"))
+
+
 def checks(needs: Needs) -> Mapping[str, Check]:
     """All there are, those of the encapsulations that are needed among them."""
     tunnels = {name: check for item in _used(needs) for name, check in item.checks.items()}
