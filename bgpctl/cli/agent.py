@@ -21,7 +21,14 @@ from bgpctl.cli.drivers import drivers_option, selected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.lazy import LazyGroup
-from bgpctl.cli.options import files_option, keys_directory, keys_option, node_option, run_dir_option, store_option
+from bgpctl.cli.options import (
+    files_or_store_option,
+    keys_directory,
+    keys_option,
+    node_option,
+    run_dir_option,
+    store_option,
+)
 from bgpctl.cli.refusals import NotFound
 from bgpctl.core.cluster.count import count
 from bgpctl.core.net.objects import PROTOCOL
@@ -45,7 +52,7 @@ def agent() -> None:
 
 @agent.command()
 @node_option("Name of this node in the cluster file.", required=True)
-@files_option
+@files_or_store_option
 @store_option
 @run_dir_option
 @drivers_option

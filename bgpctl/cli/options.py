@@ -55,7 +55,10 @@ def some_files_option(text: str, *, required: bool = False) -> Decorator:
     return click.option("-f", "--file", "files", type=_FILE, multiple=True, required=required, help=text)
 
 
-files_option = some_files_option("Cluster file; may be given several times. Or --store.")
+files_option = some_files_option("Cluster file; may be given several times.", required=True)
+
+
+files_or_store_option = some_files_option("Cluster file; may be given several times. Or --store.")
 
 
 optional_files_option = some_files_option(
