@@ -264,6 +264,8 @@ CASES: Final[Sequence[Case]] = (
     *gauge("BgpctlRepairsAgainAndAgain", "bgpctl_repairs_last_hour", "21+0", "20+0", "15m"),
     *gauge("BgpctlConfigRejected", "bgpctl_config_rejected", "1+0", "0+0", "5m"),
     *gauge("BgpctlConfigurationsDiffer", "bgpctl_other_configurations", "2+0", "0+0", "30m"),
+    *gauge("BgpctlStoreSilent", "bgpctl_store_silent_seconds", "90+0", "60+0", "5m"),
+    *gauge("BgpctlStoreHeldOff", "bgpctl_store_held_off", "1+0", "0+0", "5m"),
     Case(
         "BgpctlVersionsDiffer",
         {
