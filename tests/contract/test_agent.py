@@ -56,7 +56,8 @@ def agent(tmp_path: Path, systemd: socket.socket) -> Iterator[subprocess.Popen[b
     command = (sys.executable, "-m", "bgpctl", *map(str, words), "--health", f"127.0.0.1:{PORT}")
     with own_namespace():
         shell("link set lo up", "link add eth0 type veth peer name far", "link set eth0 up", "link set far up")
-        shell("addr add 10.0.0.1/24 dev eth0")
+        # a2 is silent, but not as a host that is off: then the node would be degraded.
+        shell("addr add 10.0.0.1/24 dev eth0", "neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev eth0 nud permanent")
         with (tmp_path / "log").open("w") as log:
             running = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         try:
