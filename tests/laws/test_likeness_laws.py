@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import permutations
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.objects import KernelObject, Route, RouteType
+from bgpctl.core.net.objects import LOCAL_TABLE, KernelObject, Route, RouteType, RuleAction
+from bgpctl.core.net.objects import Rule as PolicyRule
 from bgpctl.core.simulate.declared import everything
 from bgpctl.core.trace.journey import Follower, Network
 from bgpctl.core.trace.likeness import Likeness
@@ -49,6 +50,13 @@ class At(NamedTuple):
     def with_sysctl(self, name: str, value: str) -> Snapshot:
         return replace(self.was, sysctls={**self.was.sysctls, name: value})
 
+    def with_rule(self, **of: Any) -> Snapshot:
+        """A rule that drops, before those that every kernel has."""
+        usual = (PolicyRule(4, 0, LOCAL_TABLE), PolicyRule(4, 32766))
+        added = (*usual, PolicyRule(4, 100, action=RuleAction.PROHIBIT, **of))
+        plane = self.was.dataplane
+        return replace(self.was, dataplane=replace(plane, rules=plane.rules | frozenset(added)))
+
     def silent(self) -> Snapshot:
         hops = self.one(hop for hop in self.was.dataplane.next_hops if hop.gateway)
         gone = {(hop.link, hop.gateway): Neighbour.FAILED for hop in hops if hop.gateway}
@@ -80,6 +88,8 @@ FAULTS: Mapping[str, Callable[[At], Snapshot]] = {
     "rp_filter": lambda at: at.with_sysctl("net/ipv4/conf/all/rp_filter", "1"),
     "forwarding": lambda at: at.with_sysctl("net/ipv4/ip_forward", "0"),
     "silent": lambda at: at.silent(),
+    "rule for a destination": lambda at: at.with_rule(destination=at.block.prefix),
+    "rule for a source": lambda at: at.with_rule(selector=f"from {at.block.prefix}"),
 }
 
 

@@ -26,6 +26,7 @@ from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.objects import Link, NextHop, Route
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.netfilter import Addresses
+from bgpctl.core.trace.selectors import sources
 from bgpctl.core.trace.snapshot import Neighbour, OwnAddress, RouteDetails, Snapshot
 
 _MOST_PARTS: Final = 64
@@ -184,7 +185,9 @@ class _Node:
         """Prefixes and ranges that are no member's block."""
         found: set[Prefix | Addresses] = {route.prefix for route in self._rest}
         found.update(item.address.network for item in self._snapshot.addresses)
-        found.update(rule.destination for rule in self._snapshot.dataplane.rules if rule.destination)
+        for rule in self._snapshot.dataplane.rules:
+            found.update(sources(rule.selector))
+            found.update(() if rule.destination is None else (rule.destination,))
         for one in self._snapshot.chains:
             for rules in (one.rules, *(rules for _, rules in one.others)):
                 values = (value for rule in rules for item in rule.conditions for value in item.values)

@@ -35,6 +35,14 @@ def selects(selector: str, flow: Lookedup) -> bool | None:
     return None if None in answers else True
 
 
+def sources(selector: str) -> tuple[Prefix, ...]:
+    """The prefixes that a source has to lie in."""
+    try:
+        return tuple(Prefix.parse(value) for name, value in _pairs(selector) if name == "from")
+    except ValueError:
+        return ()
+
+
 def _pairs(selector: str) -> Iterator[tuple[str, str]]:
     words = iter(selector.split())
     for name in words:
