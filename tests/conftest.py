@@ -17,7 +17,9 @@ settings.register_profile(
     "ci", max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 # Where it is asked whether the tests run at all.
-settings.register_profile("few", max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+settings.register_profile(
+    "few", max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 settings.register_profile("nightly", max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -21,7 +21,7 @@ from bgpctl.core.bgp.path import Attributes, Path
 from bgpctl.core.bgp.peer_table import Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
-from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.configuration import Backend, Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
@@ -86,6 +86,8 @@ def missing(
         return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
         return None
+    if intent.backend is Backend.VXLAN:  # a cluster that the reader refuses: nothing brings blocks of this pool
+        return Obstacle(ObstacleCode.NO_SESSION, node.name, owner.name)
     return _Spread(intent, prefix, {} if policies is None else policies).from_to(owner, node)
 
 
