@@ -8,7 +8,7 @@ CODE := bgpctl tests bench docs/conf.py tools/deb.py tools/engine.py tools/man.p
 help:                           ## the verbs of this file
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: always help setup lock lab lint check test test-labs test-others test-invariants test-newest nightly sbom release bare interop vm docs pictures reference \
+.PHONY: always help setup lock lab lint check test test-labs test-others test-pages test-invariants test-newest nightly sbom release bare interop vm docs pictures reference \
 	schema bench bench-pages bench-switch format clean
 
 setup: $(VENV)/ready            ## .venv with exactly what locks/all.txt names; byte code, as an installation has it
@@ -58,7 +58,7 @@ test: lint                      ## everything: contracts on fakes and the real k
 	@tools/system-packages bare || true
 	@$(BIN)/python -m compileall -q bgpctl  # labs start hundreds of processes
 	@$(BIN)/pytest --quiet -n 3 --dist worksteal tests/contract tests/attack  # more than cores: they wait for ExaBGP most of the time
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-labs test-others
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-labs test-others test-pages
 	@$(BIN)/pytest --quiet tests/bare
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target vm test-invariants
 
@@ -71,13 +71,15 @@ test-newest:                    ## `make check` with the newest versions in rang
 	@touch $@
 always:
 
-# Two halves that take about as long, side by side, because both wait most of the time.
-OTHER_LABS := tests/lab/test_other_switches.py tests/lab/test_service.py
-test-labs test-others: setup
+# Three parts that take about as long, side by side, because all wait most of the time.
+OTHER_LABS := $(patsubst %,tests/lab/test_%.py,apply asked etcd map other_switches packet_cases service)
+test-labs test-others test-pages: setup
 test-labs:
 	@$(BIN)/pytest --quiet --durations=5 tests/lab $(addprefix --ignore=,$(OTHER_LABS))
 test-others:
-	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/docker tests/docs tests/ui $(OTHER_LABS)
+	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/ui $(OTHER_LABS)
+test-pages:
+	@$(BIN)/pytest --quiet --durations=5 tests/docs tests/docker
 
 # An emulated node that has to wait for its processor proves no tunnel in time, so the invariants take only what it leaves.
 test-invariants: setup
