@@ -86,7 +86,7 @@ def missing(
         return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
         return None
-    if intent.backend is Backend.VXLAN:  # a cluster that the reader refuses: nothing brings blocks of this pool
+    if intent.backend is not Backend.BIRD:  # a cluster that the reader refuses: nothing brings blocks of this pool
         return Obstacle(ObstacleCode.NO_SESSION, node.name, owner.name)
     return _Spread(intent, prefix, {} if policies is None else policies).from_to(owner, node)
 
