@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgpctl.attach.wiring import GATEWAYS
@@ -32,6 +32,7 @@ _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 _NETWORK: Final = "cni.network"
 _CONTAINER: Final = "cni.container"
 _INTERFACE: Final = "cni.interface"
+_VALID: Final = "cni.dev/valid-attachments"
 _EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -177,12 +178,13 @@ def command_of(environment: Mapping[str, str]) -> Command:
 def call_of(command: Command, environment: Mapping[str, str], text: str) -> Call:
     """The call of a runtime: its environment, and its standard input. Raises CniError."""
     document = _document(text)
+    if command is Command.DEL:  # a container whose addition was refused must go all the same
+        own = _place(document)
+        return Call(command, own, _attachment(own, environment), _namespace(command, environment))
     network = _network(document)
     if command not in _OF_A_CONTAINER:
         return Call(command, network)
     attachment, namespace = _attachment(network, environment), _namespace(command, environment)
-    if command is Command.DEL:  # a container whose addition was refused must go all the same
-        return Call(command, network, attachment, namespace)
     if document.get("ipam"):
         text = "ipam: addresses come from this node's blocks of the pool; remove it from the conflist"
         raise CniError(Code.BAD_CONFIGURATION, text)
@@ -208,7 +210,7 @@ def version_of(text: str) -> str:
     """The version that an answer is written in, whatever else is wrong with the input."""
     try:
         version = json.loads(text)["cniVersion"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return NEWEST
     return version if version in VERSIONS else NEWEST
 
@@ -223,35 +225,42 @@ def _document(text: str) -> Mapping[str, Any]:
     return document
 
 
-def _network(document: Mapping[str, Any]) -> Network:
-    version = document.get("cniVersion", NEWEST)
+def _place(document: Mapping[str, Any]) -> Network:
+    """The version, the name, and where the ledger is: all that is needed to take a container out."""
+    version, name = document.get("cniVersion", NEWEST), document.get("name")
     if version not in VERSIONS:
-        raise CniError(
-            Code.INCOMPATIBLE_VERSION,
-            f"cniVersion {version!r} is not one of {', '.join(VERSIONS)}",
-            "change the conflist",
-        )
-    name = document.get("name")
+        text = f"cniVersion {version!r} is not one of {', '.join(VERSIONS)}"
+        raise CniError(Code.INCOMPATIBLE_VERSION, text, "change the conflist")
     if not isinstance(name, str) or not name:
         raise CniError(Code.BAD_CONFIGURATION, "the network configuration has no name")
-    valid = document.get("cni.dev/valid-attachments")
-    return Network(
-        version,
-        name,
-        _one_or_more(document, "pool", "pools"),
-        _one_or_more(document, "file", "files"),
-        _text(document, "node"),
-        _text(document, "stateDir"),
-        None if valid is None else frozenset(_valid(name, item) for item in _mappings(valid)),
+    return Network(version, name, state_dir=_text(document, "stateDir"))
+
+
+def _network(document: Mapping[str, Any]) -> Network:
+    own = _place(document)
+    return replace(
+        own,
+        pools=_one_or_more(document, "pool", "pools"),
+        files=_one_or_more(document, "file", "files"),
+        node=_text(document, "node"),
+        valid=_valid(own.name, document.get(_VALID)),
     )
 
 
-def _valid(network: str, item: Mapping[str, Any]) -> Attachment:
-    try:
-        return Attachment(network, str(item["containerID"]), str(item["ifname"]))
-    except KeyError as error:
-        text = f"cni.dev/valid-attachments: an attachment has no {error.args[0]}"
-        raise CniError(Code.BAD_CONFIGURATION, text) from error
+def _valid(network: str, found: Any) -> frozenset[Attachment] | None:
+    """What is not understood here is an error: whatever is not named is removed."""
+    if found is None:
+        return None
+    if not isinstance(found, list):
+        raise CniError(Code.BAD_CONFIGURATION, f"{_VALID} is to be a list")
+    return frozenset(_named(network, item) for item in found)
+
+
+def _named(network: str, item: Any) -> Attachment:
+    container, interface = (_mapping(item).get(key) for key in ("containerID", "ifname"))
+    if not isinstance(container, str) or not isinstance(interface, str):
+        raise CniError(Code.BAD_CONFIGURATION, f"{_VALID}: an attachment has a containerID and an ifname")
+    return Attachment(network, container, interface)
 
 
 def _attachment(network: Network, environment: Mapping[str, str]) -> Attachment:
@@ -368,7 +377,7 @@ def attachment_of(workload: Workload) -> Attachment | None:
 def stale(network: Network, workloads: Iterable[Workload]) -> list[str]:
     """The names of the network's workloads whose attachment the runtime does not have any more. Raises CniError."""
     if network.valid is None:
-        raise CniError(Code.BAD_CONFIGURATION, "GC without cni.dev/valid-attachments would remove everything")
+        raise CniError(Code.BAD_CONFIGURATION, f"GC without {_VALID} would remove everything")
     found = ((workload.name, attachment_of(workload)) for workload in workloads)
     return sorted(name for name, own in found if own and own.network == network.name and own not in network.valid)
 

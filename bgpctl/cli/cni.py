@@ -37,7 +37,8 @@ _LONGEST: Final = 4 << 20
 
 def main() -> None:
     """The program."""
-    text = sys.stdin.read(_LONGEST)
+    # What is no UTF-8, or is cut off here, is no JSON either, and refused as such.
+    text = sys.stdin.buffer.read(_LONGEST).decode(errors="replace")
     answer, code = answered(os.environ, text)
     if answer:
         sys.stdout.write(json.dumps(answer) + "\n")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bgpctl.attach import cni
-from bgpctl.attach.cni import Attachment, CniError, Code, Command, Network
+from bgpctl.attach.cni import Attachment, CniError, Code, Network
 from bgpctl.cli.cni import answered
 from bgpctl.core.ipam.ledger import Request, Workload
 from bgpctl.core.net.addresses import Address, Mac
@@ -98,8 +98,9 @@ def test_containerd_deletes_without_a_namespace_by_an_id_that_is_no_number() -> 
 
 
 def test_what_was_refused_can_be_deleted_all_the_same() -> None:
-    made = call({**CONFIGURATION, "ipam": {"type": "host-local"}}, CNI_COMMAND="DEL", CNI_ARGS="IP=nonsense")
-    assert made.command is Command.DEL
+    wrong = {"ipam": {"type": "host-local"}, "pool": 5, "pools": "x", "files": 7, "cni.dev/valid-attachments": 0}
+    made = call({**CONFIGURATION, **wrong}, CNI_COMMAND="DEL", CNI_ARGS="IP=nonsense")
+    assert made.needed() == call().needed()
 
 
 def test_a_container_keeps_its_workload_in_a_namespace_made_anew() -> None:
@@ -161,8 +162,9 @@ def test_a_configuration_that_is_wrong_is_named(changes: dict[str, Any], code: C
     assert refusal({**CONFIGURATION, **changes}) == (code, words)
 
 
-def test_input_that_is_no_json_is_refused() -> None:
-    answer, code = answered(ENVIRONMENT, "{")
+@pytest.mark.parametrize("text", ["{", "", "[]", "[" * 100_000, "\ufffd"])
+def test_input_that_is_no_json_object_is_refused(text: str) -> None:
+    answer, code = answered(ENVIRONMENT, text)
     assert (answer["code"], code) == (Code.UNDECODABLE, 1)
 
 
@@ -178,6 +180,12 @@ def test_only_attachments_of_the_network_that_are_not_valid_are_stale() -> None:
 def test_gc_that_does_not_say_what_is_valid_removes_nothing() -> None:
     with pytest.raises(CniError, match="would remove everything"):
         cni.stale(call().network, [])
+
+
+@pytest.mark.parametrize("valid", ["none", {}, 5, ["a"], [{"containerID": ID}], [{"containerID": 5, "ifname": "eth0"}]])
+def test_a_list_that_is_not_understood_removes_nothing(valid: object) -> None:
+    code, words = refusal({**CONFIGURATION, "cni.dev/valid-attachments": valid}, {"CNI_COMMAND": "GC"})
+    assert (code, words.partition(":")[0].partition(" ")[0]) == (Code.BAD_CONFIGURATION, "cni.dev/valid-attachments")
 
 
 def test_valid_attachments_are_read_as_the_specification_writes_them() -> None:
