@@ -248,7 +248,7 @@ def _network(document: Mapping[str, Any]) -> Network:
 
 
 def _valid(network: str, found: Any) -> frozenset[Attachment] | None:
-    """What is not understood here is an error: whatever is not named is removed."""
+    """Raises CniError for a part that is not understood: an attachment that is not named is removed."""
     if found is None:
         return None
     if not isinstance(found, list):

@@ -13,7 +13,6 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -21,16 +20,15 @@ from typing import Any, Final
 from bgpctl.attach import cni, ledger_file, netns, observe, status, workloads
 from bgpctl.attach.cni import Call, CniError, Code, Command, Network
 from bgpctl.attach.status import NotPossible
-from bgpctl.attach.workloads import NotUndone, Times
+from bgpctl.attach.workloads import NotUndone
+from bgpctl.cli.without_agent import CLUSTER_FILE, now
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.ipam.blocks import NotGiven
-from bgpctl.core.ipam.ledger import Moment, Workload
+from bgpctl.core.ipam.ledger import Workload
 from bgpctl.core.net.addresses import Address
-from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
 
-_CLUSTER_FILE: Final = "/etc/bgpctl/cluster.yaml"
 _LONGEST: Final = 4 << 20
 """Bytes of standard input; a runtime with thousands of containers sends them all to GC."""
 
@@ -68,13 +66,13 @@ def answered(environment: Mapping[str, str], text: str) -> tuple[dict[str, Any],
 
 def _add(call: Call) -> dict[str, Any]:
     intent, node = _cluster(call.network)
-    workload, _ = workloads.add(_ledger(call.network), intent, node, call.request(intent), _now())
+    workload, _ = workloads.add(_ledger(call.network), intent, node, call.request(intent), now())
     return cni.result(call, workload)
 
 
 def _delete(call: Call) -> dict[str, Any]:
     """One that is not there is no error: a runtime may ask again."""
-    workloads.delete(_ledger(call.network), call.needed().workload, _now().moment)
+    workloads.delete(_ledger(call.network), call.needed().workload, now().moment)
     return {}
 
 
@@ -92,7 +90,7 @@ def _check(call: Call) -> dict[str, Any]:
 def _collect(call: Call) -> dict[str, Any]:
     directory = _ledger(call.network)
     for name in cni.stale(call.network, ledger_file.read(directory).workloads.values()):
-        workloads.delete(directory, name, _now().moment)
+        workloads.delete(directory, name, now().moment)
     return {}
 
 
@@ -121,7 +119,7 @@ _DO: Final[Mapping[Command, Callable[[Call], dict[str, Any]]]] = {
 
 def _cluster(network: Network) -> tuple[Intent, Node]:
     """The cluster, and this node. Raises CniError."""
-    files = [Path(file) for file in network.files or (_CLUSTER_FILE,)]
+    files = [*map(Path, network.files)] or [CLUSTER_FILE]
     loaded = texts.load(files)
     names = ", ".join(map(str, files))
     if not isinstance(loaded, Intent):
@@ -147,11 +145,6 @@ def _inside(namespace: str, workload: Workload) -> frozenset[Address] | None:
             return observe.addresses(path, there.name) if there and there.mac == workload.mac else None
         except RuntimeError as error:
             raise NotPossible(str(error)) from error
-
-
-def _now() -> Times:
-    clock = LinuxClock()
-    return Times(Moment(clock.boot_id(), clock.since_boot_s()), time.time())
 
 
 if __name__ == "__main__":

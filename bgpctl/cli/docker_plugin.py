@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,23 +20,19 @@ from typing import Final
 import click
 
 from bgpctl.agent import logs
-from bgpctl.attach import ledger_file
 from bgpctl.attach.docker import engine, server, service
 from bgpctl.attach.docker.messages import Rejected
-from bgpctl.attach.workloads import Times
-from bgpctl.cli import suggest
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.without_agent import now
+from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.ipam.ledger import Moment
 from bgpctl.ports import Unavailable
 from bgpctl.process import parts
-from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
 
 log = logging.getLogger("bgpctl.docker")
 
-_CLUSTER_FILE: Final = Path("/etc/bgpctl/cluster.yaml")
 _SOCKET: Final = Path("/run/docker/plugins/bgpctl.sock")
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -92,32 +87,9 @@ def _version(file: Path) -> tuple[int, int, int] | None:
 
 
 @click.command("docker-plugin")
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    type=_FILE,
-    multiple=True,
-    default=[_CLUSTER_FILE],
-    show_default=True,
-    envvar=["BGPCTL_DOCKER_PLUGIN_FILES", "BGPCTL_AGENT_RUN_FILES"],
-    help="Cluster file; may be given several times.",
-)
-@click.option(
-    "--node",
-    metavar="NAME",
-    shell_complete=suggest.nodes,
-    envvar=["BGPCTL_DOCKER_PLUGIN_NODE", "BGPCTL_AGENT_RUN_NODE"],
-    help="Name of this node in the cluster file; without, the host name.",
-)
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=ledger_file.DIRECTORY,
-    show_default=True,
-    envvar="BGPCTL_STATE_DIR",
-    help="Where the ledger of this node's workloads is kept.",
-)
+@cluster_files_option("DOCKER_PLUGIN")
+@this_node_option("DOCKER_PLUGIN")
+@state_dir_option
 @click.option(
     "--socket",
     "at",
@@ -151,9 +123,4 @@ def docker_plugin(
     except Unavailable as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    service.run(listening, service.Places(state_dir, docker), cluster.read, _now, ended)
-
-
-def _now() -> Times:
-    clock = LinuxClock()
-    return Times(Moment(clock.boot_id(), clock.since_boot_s()), time.time())
+    service.run(listening, service.Places(state_dir, docker), cluster.read, now, ended)

@@ -21,6 +21,7 @@ from bgpctl.cli.options import keys_directory, keys_option, run_dir_option
 from bgpctl.cli.refusals import NotFound
 from bgpctl.cli.render import output_option, printable
 from bgpctl.cli.tracing import Stage
+from bgpctl.cli.workload_options import state_dir_option
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.trace.sightings import Mark, Sighting
@@ -37,14 +38,7 @@ _WITHIN_S: Final = 5.0
 @click.option(
     "--netns", "namespace", help="The network namespace of SOURCE, if another program has attached it: name or path."
 )
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=ledger_file.DIRECTORY,
-    show_default=True,
-    envvar="BGPCTL_STATE_DIR",
-    help="Where the ledger of this node's workloads is kept.",
-)
+@state_dir_option
 @run_dir_option
 @keys_option
 @output_option

@@ -21,19 +21,19 @@ import click
 
 from bgpctl.attach import ledger_file, netns, status, workloads
 from bgpctl.attach.status import NotPossible, Status
-from bgpctl.attach.workloads import Done, NotUndone, Times
-from bgpctl.cli import findings, suggest
+from bgpctl.attach.workloads import Done, NotUndone
+from bgpctl.cli import findings
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.render import age, emit, is_text, output_option, wide_output_option
 from bgpctl.cli.tables import Column
+from bgpctl.cli.without_agent import now
+from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.intent.fields import is_name, not_a_name, parse_mac
 from bgpctl.core.ipam.blocks import NotGiven, Rule
-from bgpctl.core.ipam.ledger import Moment, Request, Workload
+from bgpctl.core.ipam.ledger import Request, Workload
 from bgpctl.core.net.addresses import Address, Mac
-from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
 
-_CLUSTER_FILE: Final = Path("/etc/bgpctl/cluster.yaml")
 _LINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]{0,252})=([A-Za-z0-9_.-]{0,63})")
 _OF_THE_NODE: Final = frozenset({"lo", "all", "default"})
@@ -114,14 +114,7 @@ def _parsed_labels(
 
 
 @click.group()
-@click.option(
-    "--state-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=ledger_file.DIRECTORY,
-    show_default=True,
-    envvar="BGPCTL_STATE_DIR",
-    help="Where the ledger of this node's workloads is kept.",
-)
+@state_dir_option
 @click.pass_context
 def workload(context: click.Context, state_dir: Path) -> None:
     """Attach network namespaces of this host to this node's blocks; no agent is needed for that."""
@@ -147,24 +140,8 @@ def workload(context: click.Context, state_dir: Path) -> None:
     "--dev", default="eth0", show_default=True, callback=_link_name, help="The name of its interface, inside."
 )
 @click.option("--label", "labels", multiple=True, callback=_parsed_labels, metavar="KEY=VALUE", help="For readers.")
-@click.option(
-    "-f",
-    "--file",
-    "files",
-    type=click.Path(path_type=Path, dir_okay=False),
-    multiple=True,
-    default=[_CLUSTER_FILE],
-    show_default=True,
-    envvar=["BGPCTL_WORKLOAD_ADD_FILES", "BGPCTL_AGENT_RUN_FILES"],
-    help="Cluster file; may be given several times.",
-)
-@click.option(
-    "--node",
-    metavar="NAME",
-    shell_complete=suggest.nodes,
-    envvar=["BGPCTL_WORKLOAD_ADD_NODE", "BGPCTL_AGENT_RUN_NODE"],
-    help="Name of this node in the cluster file; without, the host name.",
-)
+@cluster_files_option("WORKLOAD_ADD")
+@this_node_option("WORKLOAD_ADD")
 @output_option
 @click.pass_obj
 def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None, output: str, **asked: Any) -> None:
@@ -186,7 +163,7 @@ def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None
         raise click.UsageError(f"{here} is not a node of {', '.join(map(str, files))}; choose one with --node")
     request = Request(name, inner=asked.pop("dev"), **asked)
     with _failures():
-        found, done = workloads.add(directory, intent, member, request, _now())
+        found, done = workloads.add(directory, intent, member, request, now())
     if is_text(output):
         own = " and ".join(map(str, found.addresses))
         click.echo(f"{name} {_WORDS[done]} {own} on {found.request.inner}, MTU {found.mtu_bytes}")
@@ -206,7 +183,7 @@ def delete(directory: Path, names: tuple[str, ...]) -> None:
     """
     for name in names:
         with _failures():
-            found = workloads.delete(directory, name, _now().moment)
+            found = workloads.delete(directory, name, now().moment)
         if found:
             click.echo(f"{name} is deleted, with {' and '.join(map(str, found.addresses))}")
         else:
@@ -235,11 +212,6 @@ def show(directory: Path, name: str, output: str) -> None:
         raise click.UsageError(f"there is no workload {name}; see: bgpctl workload list")
     facts = [{"fact": fact.replace("_", " "), "value": _plain(value)} for fact, value in row.items()]
     emit({"schema": "bgpctl/workload/v1", **row}, output, facts, _FACTS)
-
-
-def _now() -> Times:
-    clock = LinuxClock()
-    return Times(Moment(clock.boot_id(), clock.since_boot_s()), time.time())
 
 
 @contextmanager
