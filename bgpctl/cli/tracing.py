@@ -86,12 +86,13 @@ def run(stage: Stage, ends: Ends, size_bytes: int) -> Outcome:
     """Send, wait for answers, and collect."""
     refusal, sent = "", 0
     for number in range(1, PACKETS + 1):
+        if number > 1:
+            time.sleep(_EVERY_S)
         try:
             stage.inside(lambda number=number: send(stage.mark, number, *ends, size_bytes))  # type: ignore[misc]
             sent += 1
         except OSError as error:
             refusal = error.strerror or str(error)
-        time.sleep(_EVERY_S)
     until_s = time.monotonic() + _ANSWER_S
     while len(stage.watch.answered(stage.home)) < sent and time.monotonic() < until_s:
         time.sleep(_POLL_S)

@@ -383,3 +383,19 @@ def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPO
         together(*(partial(host.end) for host in made))
         labs.down(name)
         assert netns.names(Names(name).prefix) == []
+
+
+def in_blue(made: Sequence[Host]) -> None:
+    """Make the network `blue` on each host."""
+    for host in made:
+        host.docker("network", "create", *BOTH, "blue")
+
+
+@contextmanager
+def left_clean(host: Host) -> Iterator[Host]:
+    """The host for one test, of which nothing may be left on it."""
+    yield host
+    host.mend()
+    host.try_docker("rm", "-f", *host.docker("ps", "-aq").split())
+    wait_until(lambda: not host.links(), within_s=15)
+    assert (host.ledger().workloads, host.ledger().reserved) == ({}, {})

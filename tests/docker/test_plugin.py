@@ -16,27 +16,22 @@ from bgpctl.attach.wiring import NODE_MAC
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab import netns
 from tests.attack.workloads_rig import SYN, ip, tcp, udp
-from tests.docker.plugin_rig import BOTH, IMAGE, NETWORK, Host, hosts, together
+from tests.docker.plugin_rig import BOTH, IMAGE, NETWORK, Host, hosts, in_blue, left_clean, together
 from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
     with hosts(tmp_path_factory.mktemp("pair")) as made:
-        for host in made:
-            host.docker("network", "create", *BOTH, "blue")
+        in_blue(made)
         yield made
 
 
 @pytest.fixture
 def one(pair: list[Host]) -> Iterator[Host]:
     """The first host, on which nothing may be left of a test."""
-    host = pair[0]
-    yield host
-    host.mend()
-    host.try_docker("rm", "-f", *host.docker("ps", "-aq").split())
-    wait_until(lambda: not host.links(), within_s=15)
-    assert (host.ledger().workloads, host.ledger().reserved) == ({}, {})
+    with left_clean(pair[0]) as host:
+        yield host
 
 
 def test_ten_containers_of_two_hosts_reach_each_other_by_ipip_and_vxlan(pair: list[Host]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bgpctl.core.net.addresses import Address
-from tests.docker.plugin_rig import BOTH, IMAGE, Host, hosts
+from tests.docker.plugin_rig import BOTH, IMAGE, Host, hosts, in_blue, left_clean
 from tests.waiting import wait_until
 
 CONTAINERS = int(os.environ.get("BGPCTL_TEST_CONTAINERS", "20"))
@@ -23,20 +23,15 @@ AT_ONCE = 20
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
     with hosts(tmp_path_factory.mktemp("many")) as made:
-        for host in made:
-            host.docker("network", "create", *BOTH, "blue")
+        in_blue(made)
         yield made
 
 
 @pytest.fixture
 def one(pair: list[Host]) -> Iterator[Host]:
     """The first host, on which nothing may be left of a test."""
-    host = pair[0]
-    yield host
-    host.mend()
-    host.try_docker("rm", "-f", *host.docker("ps", "-aq").split())
-    wait_until(lambda: not host.links(), within_s=15)
-    assert (host.ledger().workloads, host.ledger().reserved) == ({}, {})
+    with left_clean(pair[0]) as host:
+        yield host
 
 
 def test_of_many_containers_none_has_anothers_address_and_nothing_is_left(pair: list[Host]) -> None:
