@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,9 @@ def test_make_lab_and_make_check_are_the_first_commands_on_a_bare_debian() -> No
     command = (*TOOL, "--timeout", "1200", "sh", "-ec", FIRST_COMMANDS)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-SHOWN:]}\n--- errors ---\n{done.stderr[-SHOWN:]}"
-    assert done.stdout.count("12 of 12 pairs") == 2
+    labs = re.findall(r"^(\S+): converged in ", done.stdout, flags=re.MULTILINE)
+    assert labs == ["cross-subnet", "vxlan", "vxlan-etcd"]
+    assert done.stdout.count("12 of 12 pairs") == len(labs)
 
 
 def test_a_killed_one_leaves_no_process_and_no_mount() -> None:
