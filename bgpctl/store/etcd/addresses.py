@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from bgpctl import filesystem
 from bgpctl.core.cluster.configuration import Node, Pool
@@ -29,10 +29,9 @@ from bgpctl.core.ipam.blocks import NotGiven, Rule
 from bgpctl.core.ipam.claims import Claims
 from bgpctl.core.ipam.ledger import Request
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.ports import NotPossibleNow
+from bgpctl.ports import Loaded, NotPossibleNow, StoreStatus
 from bgpctl.store.etcd.follower import FAULTS
 from bgpctl.store.etcd.ipam import Ipam, Lost, Taken, View
-from bgpctl.store.etcd.store import EtcdStore
 
 log = logging.getLogger("bgpctl.store")
 
@@ -44,6 +43,17 @@ Choose = Callable[[Intent, tuple[Address, ...], Collection[Address]], tuple[Addr
 InUse = Callable[[Iterable[Prefix]], Collection[Prefix]]
 
 
+class Source(Protocol):
+    """The part of EtcdStore that is used here."""
+
+    @property
+    def cluster(self) -> str: ...
+
+    def load(self) -> Loaded: ...
+
+    def status(self) -> StoreStatus: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedAddresses:
     """
@@ -53,7 +63,7 @@ class ClaimedAddresses:
         directory: of the ledger, in which this node's blocks are noted.
     """
 
-    store: EtcdStore
+    store: Source
     ipam: Ipam
     directory: Path
 
