@@ -18,11 +18,13 @@ from typing import Final, Protocol, TypeAlias
 
 from bgpctl.attach import observe
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.ipam.ledger import Ledger, Request
+from bgpctl.core.ipam.ledger import Ledger
 from bgpctl.core.net.addresses import Address, Prefix
 
 Choose: TypeAlias = Callable[[Intent, tuple[Address, ...], Collection[Address]], tuple[Address, ...]]
 """The addresses for a workload, by a cluster as it is; some are given, and some not to be taken. Raises NotGiven."""
+Handle: TypeAlias = Callable[[Address], str]
+"""The name, in the registry, of what has an address."""
 _DOCKER: Final = "docker/"
 
 
@@ -30,11 +32,11 @@ class Registry(Protocol):
     """Called under the lock of the ledger."""
 
     def give(
-        self, handle: str, request: Request, choose: Choose, within: Prefix | None = None
+        self, handle: Handle, asked: Collection[Address], choose: Choose, within: Prefix | None = None
     ) -> tuple[Intent, tuple[Address, ...]]:
         """
         Addresses that are the workload's everywhere, with the cluster as it is now; `choose` is asked as often as it
-        takes. `within`: the prefix that an address is to be in. Raises NotGiven.
+        takes. `asked`: those that the operator named; `within`: the prefix that others are to be in. Raises NotGiven.
         """
 
     def settle(self, held: Mapping[Address, str], in_use: Callable[[Iterable[Prefix]], Collection[Prefix]]) -> None:
@@ -46,15 +48,15 @@ class Registry(Protocol):
 
 def held(ledger: Ledger) -> dict[Address, str]:
     """The addresses of a ledger, with the handle of each. Docker asks for one before it names an endpoint."""
-    found = {address: f"{_DOCKER}{address}" for address in ledger.reserved}
+    found = {address: docker_handle(address) for address in ledger.reserved}
     for workload in ledger.workloads.values():
-        found |= {own: f"{_DOCKER}{own}" if workload.endpoint else workload.name for own in workload.addresses}
+        found |= {own: docker_handle(own) if workload.endpoint else workload.name for own in workload.addresses}
     return found
 
 
-def docker_handle(address: Address | None) -> str:
+def docker_handle(address: Address) -> str:
     """The handle of an address that Docker asks for; its endpoint has no name yet."""
-    return f"{_DOCKER}{address or ''}"
+    return f"{_DOCKER}{address}"
 
 
 def settle(registry: Registry | None, ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ from bgpctl.attach import ledger_file, netns, observe
 from bgpctl.attach.connect import Cable, connect
 from bgpctl.attach.ledger_file import LedgerFile
 from bgpctl.attach.observe import Device
-from bgpctl.attach.registry import Registry, settle
+from bgpctl.attach.registry import Handle, Registry, settle
 from bgpctl.attach.status import NotPossible, fault
 from bgpctl.attach.wiring import Wiring, device_of
 from bgpctl.core.cluster.configuration import Node
@@ -127,7 +127,8 @@ class _Addition:
         links = devices()
         if device in links:
             raise NotPossible(f"{device} is there, and is no workload's in {self.file.path}: ip link delete {device}")
-        blocks, addresses = given(self.blocks, self.ledger, self.request, now.moment, device, self.registry)
+        choice = Choice(self.ledger, self.request, now.moment, device)
+        blocks, addresses = given(choice, self.blocks, self.registry, lambda _: self.request.name)
         self._refuse_what_is_there(addresses, None)
         mac = Wiring(device, (), 0, given_mac=self.request.mac).mac
         mtu = mtu_of(blocks, addresses, links)
@@ -203,28 +204,35 @@ class _Addition:
         return is_reachable and not fault(workload, observe.node_side())
 
 
-def given(
-    blocks: NodeBlocks,
-    ledger: Ledger,
-    request: Request,
-    now: Moment,
-    device: str,
-    registry: Registry | None,
-    within: Prefix | None = None,
-) -> tuple[NodeBlocks, tuple[Address, ...]]:
-    """The addresses of a new workload by `device`, and the node's blocks then. Raises NotGiven, RuntimeError."""
+class Choice(NamedTuple):
+    """A workload that gets addresses, by the ledger at a moment, for its link `device`; `within`: where they are."""
 
-    def choose(
-        intent: Intent, borrowed: tuple[Address, ...] = (), avoid: Collection[Address] = ()
+    ledger: Ledger
+    request: Request
+    now: Moment
+    device: str = ""
+    within: Prefix | None = None
+
+    def by(
+        self, blocks: NodeBlocks, borrowed: tuple[Address, ...] = (), avoid: Collection[Address] = ()
     ) -> tuple[Address, ...]:
-        known = NodeBlocks.of(intent, blocks.node)
-        busy = {*observe.in_use(known.prefixes, device), *(address.host_prefix for address in avoid)}
-        asked = replace(request, addresses=(*request.addresses, *borrowed))
-        return allocate(ledger, asked, known, busy, now, within)
+        """The addresses, of these blocks of the node. Raises NotGiven, RuntimeError."""
+        busy = {*observe.in_use(blocks.prefixes, self.device), *(address.host_prefix for address in avoid)}
+        asked = replace(self.request, addresses=(*self.request.addresses, *borrowed))
+        return allocate(self.ledger, asked, blocks, busy, self.now, self.within)
 
+
+def given(
+    choice: Choice, blocks: NodeBlocks, registry: Registry | None, handle: Handle
+) -> tuple[NodeBlocks, tuple[Address, ...]]:
+    """The addresses of a new workload, and the node's blocks then. Raises NotGiven, RuntimeError."""
     if registry is None:
-        return blocks, choose(blocks.intent)
-    intent, addresses = registry.give(request.name, request, choose, within)
+        return blocks, choice.by(blocks)
+
+    def choose(intent: Intent, borrowed: tuple[Address, ...], avoid: Collection[Address]) -> tuple[Address, ...]:
+        return choice.by(NodeBlocks.of(intent, blocks.node), borrowed, avoid)
+
+    intent, addresses = registry.give(handle, choice.request.addresses, choose, choice.within)
     return NodeBlocks.of(intent, blocks.node), addresses
 
 

@@ -47,7 +47,7 @@ class Cluster:
     def number(self, node: str, address: Address) -> int:
         return self.nodes[node].held()[address][1]
 
-    def keys(self) -> list[str]:
+    def present(self) -> list[str]:
         return sorted(self.kv.list("ipam/").entries)
 
 
@@ -74,10 +74,10 @@ def test_nodes_claim_blocks_of_their_own_until_none_is_left_and_all_keys_come_an
     assert full.value.rule is Rule.FULL
     words = [ipam_records.word_of(block) for block in blocks.values()]
     index = [f"ipam/nodes/{node}/{word}" for node, word in zip(blocks, words, strict=True)]
-    assert cluster.keys() == sorted([*(f"ipam/blocks/{word}" for word in words), *index])
+    assert cluster.present() == sorted([*(f"ipam/blocks/{word}" for word in words), *index])
     assert all(claim.home for claim in cluster.nodes["a"].claims().blocks.values())
     assert all(cluster.nodes[node].release_block(block) for node, block in blocks.items())
-    assert cluster.keys() == []
+    assert cluster.present() == []
 
 
 def test_no_block_is_claimed_that_contains_another_one_or_is_in_one(cluster: Cluster) -> None:
@@ -98,7 +98,7 @@ def test_the_size_of_blocks_stays_as_long_as_there_is_one(cluster: Cluster) -> N
 
 
 def test_a_claim_is_decided_anew_if_the_cluster_has_changed_since_it_was_read(cluster: Cluster) -> None:
-    seen = []
+    seen: list[int] = []
 
     def view() -> View:
         found = cluster.view()
@@ -164,7 +164,7 @@ def test_a_handle_has_all_addresses_of_its_workload_and_goes_with_the_last(clust
     assert {*ipam_records.read_handle(cluster.kv.read(key).entries[key].value)} == {block.nth(2), block.nth(3)}
     for index in (2, 3):
         cluster.nodes["a"].release(block.nth(index), cluster.number("a", block.nth(index)))
-    assert key not in cluster.keys()
+    assert key not in cluster.present()
 
 
 def test_a_block_with_addresses_is_not_released_and_a_released_one_gives_none(cluster: Cluster) -> None:
@@ -192,10 +192,10 @@ def test_only_blocks_that_have_been_empty_for_long_and_are_not_the_first_are_to_
 
 def test_an_address_is_borrowed_but_for_the_holders_first_and_returned(cluster: Cluster) -> None:
     block = cluster.claim("a")
-    lent = [cluster.nodes["b"].borrow(INTENT, POOL, f"w{n}", cluster.nodes["b"].claims()) for n in range(15)]
+    lent = [cluster.nodes["b"].borrow(INTENT, POOL, lambda _: "web", cluster.nodes["b"].claims()) for _ in range(15)]
     assert {*lent} == {block.nth(index) for index in range(1, 16)}
     with pytest.raises(NotGiven):
-        cluster.nodes["b"].borrow(INTENT, POOL, "more", cluster.nodes["b"].claims())
+        cluster.nodes["b"].borrow(INTENT, POOL, lambda _: "more", cluster.nodes["b"].claims())
     loans = cluster.nodes["a"].claims().loans.values()
     assert {(loan.prefix.first, loan.node) for loan in loans} == {(address, "b") for address in lent}
     with pytest.raises(Taken):
@@ -205,4 +205,4 @@ def test_an_address_is_borrowed_but_for_the_holders_first_and_returned(cluster: 
         assert cluster.nodes["b"].release(address, number)
     assert cluster.nodes["a"].claims().loans == {}
     assert cluster.nodes["a"].release_block(block)
-    assert cluster.keys() == []
+    assert cluster.present() == []

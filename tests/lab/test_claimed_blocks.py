@@ -1,4 +1,4 @@
-"""Nodes on an etcd with no declared block: each claims one when it gets its first workload, and all pairs' packets pass."""
+"""Nodes on an etcd with no declared block: each claims one with its first workload, and all pairs' packets pass."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
@@ -58,7 +59,9 @@ class Cluster:
         command = (sys.executable, "-m", "bgpctl", "workload", "--state-dir", str(self.directory / node))
         return netns.inside(
             self.lab.names.of(node),
-            lambda: subprocess.run((*command, words[0], *store, *words[1:]), capture_output=True, text=True, check=False),
+            lambda: subprocess.run(
+                (*command, words[0], *store, *words[1:]), capture_output=True, text=True, check=False
+            ),
         )
 
     def add(self, node: str, name: str) -> Address:
@@ -92,7 +95,7 @@ def test_each_node_claims_a_block_by_itself_and_every_pair_of_workloads_is_conne
     blocks = {node: Prefix(4, address.value & ~15, 28) for node, address in given.items()}
     assert len({*blocks.values()}) == len(NODES)
     for source, target in permutations(NODES, 2):
-        wait_until(lambda source=source, target=target: cluster.passes(f"web-{source}", given[target]), within_s=WITHIN_S)
+        wait_until(partial(cluster.passes, f"web-{source}", given[target]), within_s=WITHIN_S)
 
     more = [cluster.add("a1", f"web{number}") for number in range(15)]
     assert any(not blocks["a1"].holds(address) for address in more)  # the first block has 15 for workloads

@@ -27,7 +27,6 @@ from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, with_edits
 from bgpctl.core.ipam.blocks import NotGiven, Rule
 from bgpctl.core.ipam.claims import Claims
-from bgpctl.core.ipam.ledger import Request
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.ports import Loaded, NotPossibleNow, StoreStatus
 from bgpctl.store.etcd.follower import FAULTS
@@ -40,6 +39,7 @@ _MORE: Final = frozenset({Rule.NO_BLOCK, Rule.FULL, Rule.COOLING_DOWN})
 """Answers to which another block is one."""
 _NONE_LEFT: Final = frozenset({Rule.FULL, Rule.MOST_BLOCKS})
 Choose = Callable[[Intent, tuple[Address, ...], Collection[Address]], tuple[Address, ...]]
+Handle = Callable[[Address], str]
 InUse = Callable[[Iterable[Prefix]], Collection[Prefix]]
 
 
@@ -90,11 +90,11 @@ class ClaimedAddresses:
     # Giving ------------------------------------------------------------------------------------------------------
 
     def give(
-        self, handle: str, request: Request, choose: Choose, within: Prefix | None = None
+        self, handle: Handle, asked: Collection[Address], choose: Choose, within: Prefix | None = None
     ) -> tuple[Intent, tuple[Address, ...]]:
         """As Registry.give."""
         try:
-            return self._give(handle, request, choose, within)
+            return self._give(handle, asked, choose, within)
         except FAULTS as error:
             log.info("the store is not heard: %s", error)
         except NotGiven as error:
@@ -103,7 +103,7 @@ class ClaimedAddresses:
         return self._alone(choose)
 
     def _give(
-        self, handle: str, request: Request, choose: Choose, within: Prefix | None
+        self, handle: Handle, asked: Collection[Address], choose: Choose, within: Prefix | None
     ) -> tuple[Intent, tuple[Address, ...]]:
         borrowed: tuple[Address, ...] = ()
         avoid: set[Address] = set()
@@ -116,14 +116,14 @@ class ClaimedAddresses:
             except NotGiven as error:
                 borrowed = (*borrowed, *self._more(intent, claims, error, handle, within))
                 continue
-            if self._take(addresses, handle, claims, avoid, request.addresses):
+            if self._take(addresses, handle, claims, avoid, asked):
                 return intent, addresses
         raise NotGiven(Rule.FULL, f"no address was found in {_ROUNDS} attempts: other nodes took each that was chosen")
 
     def _take(
         self,
         addresses: Iterable[Address],
-        handle: str,
+        handle: Handle,
         claims: Claims,
         avoid: set[Address],
         asked: Collection[Address],
@@ -133,7 +133,7 @@ class ClaimedAddresses:
             if not any(claim.block.holds(address) for claim in claims.blocks.values()):
                 continue
             try:
-                self.ipam.take(address, handle, claims, rested=address not in asked)
+                self.ipam.take(address, handle(address), claims, rested=address not in asked)
             except Taken as error:
                 if address in asked:
                     raise NotGiven(Rule.ADDRESS_IN_USE, str(error)) from error
@@ -144,7 +144,7 @@ class ClaimedAddresses:
         return True
 
     def _more(
-        self, intent: Intent, claims: Claims, error: NotGiven, handle: str, within: Prefix | None
+        self, intent: Intent, claims: Claims, error: NotGiven, handle: Handle, within: Prefix | None
     ) -> tuple[Address, ...]:
         """Claim a block, or borrow addresses, which are the answer. Raises NotGiven."""
         if error.rule is Rule.OUTSIDE_BLOCKS and error.address:
@@ -166,7 +166,7 @@ class ClaimedAddresses:
         return ()
 
     def _asked(
-        self, intent: Intent, claims: Claims, error: NotGiven, address: Address, handle: str
+        self, intent: Intent, claims: Claims, error: NotGiven, address: Address, handle: Handle
     ) -> tuple[Address, ...]:
         """An address that was asked for, and is in no block of this node."""
         pool = intent.pool_of(address.host_prefix)
@@ -179,7 +179,7 @@ class ClaimedAddresses:
         if intent.is_strict or holder == self.ipam.node:
             raise error
         try:
-            self.ipam.take(address, handle, claims, rested=False)
+            self.ipam.take(address, handle(address), claims, rested=False)
         except Taken as taken:
             raise NotGiven(Rule.ADDRESS_IN_USE, str(taken)) from taken
         return ()

@@ -197,7 +197,9 @@ class Ipam:
         """A date of the future is that of a node whose clock is wrong; it counts for no longer than another."""
         return address in used.freed and abs(self.now_s() - used.freed[address]) < COOL_DOWN_S
 
-    def borrow(self, intent: Intent, pool: Pool, handle: str, claims: Claims, within: Prefix | None = None) -> Address:
+    def borrow(
+        self, intent: Intent, pool: Pool, handle: Callable[[Address], str], claims: Claims, within: Prefix | None = None
+    ) -> Address:
         """An address of another node's block, which this node's workload has from now on. Raises NotGiven."""
         blocks = NodeBlocks.of(intent, _member(intent, self.node))
         theirs = [claim for claim in claims.blocks.values() if claim.node != self.node]
@@ -210,7 +212,7 @@ class Ipam:
                 if address in used.used or self._rests(used, address) or not blocks.may_choose(address):
                     continue
                 try:
-                    self.take(address, handle, claims)
+                    self.take(address, handle(address), claims)
                 except (Taken, Lost):
                     continue
                 return address
