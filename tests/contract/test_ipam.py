@@ -19,7 +19,9 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.store.etcd import ipam_records, records
 from bgpctl.store.etcd.ipam import EMPTY_S, Ipam, Keys, Lost, Taken, View, claim_first_block
 from bgpctl.store.memory_kv import MemoryKv
+from tests import ipam_workers
 from tests.etcds import Etcd
+from tests.waiting import wait_until
 
 POOL: Final = Pool("blue", Prefix.parse("10.244.0.0/26"), VXLAN, Mode.ALWAYS, block_size=28)
 NODES: Final = tuple(Node(name, InterfaceAddress.parse(f"10.0.0.{n}/24")) for n, name in enumerate("abcde", 1))
@@ -206,3 +208,18 @@ def test_an_address_is_borrowed_but_for_the_holders_first_and_returned(cluster: 
     assert cluster.nodes["a"].claims().loans == {}
     assert cluster.nodes["a"].release_block(block)
     assert cluster.present() == []
+
+
+def test_eight_processes_give_no_block_and_no_address_twice_and_lose_none(
+    running: Etcd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, number, operations = running.options("c").name, 8, 125
+    workers = [ipam_workers.start(store, f"n{index}", number, tmp_path, operations) for index in range(number)]
+    try:
+        wait_until(lambda: all(worker.poll() == 0 for worker in workers), within_s=180)
+    finally:
+        ipam_workers.end(workers)
+    assert ipam_workers.done(tmp_path) == number * operations
+    blocks, addresses = ipam_workers.check(store, number, tmp_path)
+    with capsys.disabled():
+        print(f"\n{number} processes, {number * operations} operations: {blocks} blocks, {addresses} addresses")
