@@ -17,7 +17,7 @@ Refuses to know: transactions, who has which address.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeVar
@@ -41,11 +41,13 @@ class Claim(NamedTuple):
 
     Attributes:
         home: it was the node's first of the pool: its tunnel address is of it, and it is not released for being empty.
+        since: grows with the time of the claim; of two that overlap the earlier one counts.
     """
 
     block: Prefix
     node: str
     home: bool = False
+    since: int = 0
 
 
 class Loan(NamedTuple):
@@ -84,7 +86,8 @@ def next_block(
     The block that the node tries to claim, with the declared blocks of the intent and the claims of all. `within`: a
     prefix that some of its addresses are in. Raises NotGiven.
     """
-    claimed = [claim.block for claim in claims if pool.cidr.covers(claim.block)]
+    in_pool = sorted((claim for claim in claims if pool.cidr.covers(claim.block)), key=lambda claim: claim.since)
+    claimed = [claim.block for claim in in_pool]
     own = {claim.block for claim in claims if claim.node == node.name} | {*intent.blocks_of(node)}
     if intent.most_blocks and len(own) >= intent.most_blocks:
         text = f"node {node.name} has {len(own)} blocks, and maxBlocksPerHost is {intent.most_blocks}"
@@ -112,6 +115,10 @@ class _Taken:
         for prefix in sorted(prefixes, key=lambda found: (found.version, found.network, found.length)):
             if not self._prefixes or not self._prefixes[-1].covers(prefix):
                 self._prefixes.append(prefix)
+
+    def take(self, prefix: Prefix) -> None:
+        """One more, which overlaps none."""
+        insort(self._prefixes, prefix)
 
     def leaves(self, block: Prefix) -> bool:
         """True if none of them overlaps the block."""
@@ -175,18 +182,17 @@ def _by_node(items: Iterable[T]) -> Mapping[str, list[T]]:
 
 def _accepted(intent: Intent, claims: Mapping[str, Claim], refused: dict[str, str]) -> Iterator[tuple[str, Claim]]:
     declared = {block: node.name for node in intent.nodes for block in intent.blocks_of(node)}
-    theirs = _Taken(declared)
-    last: Claim | None = None
-    for key, claim in sorted(claims.items(), key=lambda item: item[1]):
+    theirs, earlier = _Taken(declared), _Taken(())
+    for key, claim in sorted(claims.items(), key=lambda item: (item[1].since, item[1])):
         reason = _objection(intent, claim)
-        if reason is None and last and last.block.overlaps(claim.block):
-            reason = f"it overlaps block {last.block} of node {last.node}"
+        if reason is None and not earlier.leaves(claim.block):
+            reason = "it overlaps a block that was claimed before"
         if reason is None and not theirs.leaves(claim.block) and declared.get(claim.block) != claim.node:
             reason = "it overlaps a block that the cluster file gives to a node"
         if reason:
             refused[key] = f"block {claim.block} of node {claim.node} is not used: {reason}"
         else:
-            last = claim
+            earlier.take(claim.block)
             yield key, claim
 
 

@@ -247,12 +247,14 @@ class ClaimedAddresses:
         recorded = self.ipam.held()
         gone = [address for address in recorded if address not in held]
         busy = in_use([address.host_prefix for address in gone]) if gone else ()
-        for address in gone:
-            if address.host_prefix not in busy:
-                self.ipam.release(address, recorded[address][1])
+        for address, (handle, number) in recorded.items():
+            # While the store was away a workload may have gone, and another one got its address.
+            if held.get(address, handle) != handle or (address in gone and address.host_prefix not in busy):
+                self.ipam.release(address, number)
         own = [claim.block for claim in claims.blocks.values() if claim.node == self.ipam.node]
         for address, handle in held.items():
-            if address not in recorded and any(block.holds(address) for block in own):
+            is_recorded = address in recorded and recorded[address][0] == handle
+            if not is_recorded and any(block.holds(address) for block in own):
                 self._record(address, handle, claims)
         self._release_empty(held)
 

@@ -305,7 +305,7 @@ def claims_of(entries: Mapping[str, Entry], former: Claims = NO_CLAIMS) -> Claim
             elif key.startswith(ipam_records.BLOCKS):
                 block = ipam_records.block_of(key.removeprefix(ipam_records.BLOCKS))
                 node, home = ipam_records.read_block(entry.value)
-                blocks[key] = Claim(block, node, home)
+                blocks[key] = Claim(block, node, home, entry.created or entry.revision)
             elif key.startswith(ipam_records.BORROWED):
                 address = ipam_records.block_of(f"{key.removeprefix(ipam_records.BORROWED)}-{_host_length(key)}")
                 loans[key] = Loan(address, ipam_records.read_loan(entry.value))
