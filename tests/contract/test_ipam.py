@@ -186,10 +186,10 @@ def test_only_blocks_that_have_been_empty_for_long_and_are_not_the_first_are_to_
     for block in (first, second):
         cluster.take("a", block.nth(1))
         cluster.nodes["a"].release(block.nth(1), cluster.number("a", block.nth(1)))
-    assert [*cluster.nodes["a"].empty()] == []
+    assert [*cluster.nodes["a"].empty(cluster.nodes["a"].claims())] == []
     cluster.now_s += EMPTY_S
-    assert [*cluster.nodes["a"].empty([second])] == []
-    assert [*cluster.nodes["a"].empty()] == [second]
+    assert [*cluster.nodes["a"].empty(cluster.nodes["a"].claims(), [second])] == []
+    assert [*cluster.nodes["a"].empty(cluster.nodes["a"].claims())] == [second]
 
 
 def test_an_address_is_borrowed_but_for_the_holders_first_and_returned(cluster: Cluster) -> None:

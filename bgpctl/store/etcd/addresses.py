@@ -49,6 +49,9 @@ class Source(Protocol):
     @property
     def cluster(self) -> str: ...
 
+    @property
+    def claims(self) -> Claims: ...
+
     def load(self) -> Loaded: ...
 
     def status(self) -> StoreStatus: ...
@@ -109,7 +112,7 @@ class ClaimedAddresses:
         avoid: set[Address] = set()
         for _ in range(_ROUNDS):
             intent = self._view().intent
-            claims = self.ipam.claims()
+            claims = self.store.claims
             self._note(claims)
             try:
                 addresses = choose(intent, borrowed, avoid)
@@ -244,19 +247,19 @@ class ClaimedAddresses:
     def _settle(self, held: Mapping[Address, str], in_use: InUse) -> None:
         view = self._view()
         claims = self._with_lost(view, held)
-        recorded = self.ipam.held()
+        recorded = self.ipam.held(claims)
         gone = [address for address in recorded if address not in held]
         busy = in_use([address.host_prefix for address in gone]) if gone else ()
         for address, (handle, number) in recorded.items():
             # While the store was away a workload may have gone, and another one got its address.
             if held.get(address, handle) != handle or (address in gone and address.host_prefix not in busy):
-                self.ipam.release(address, number)
+                self.ipam.release(address, number, claims)
         own = [claim.block for claim in claims.blocks.values() if claim.node == self.ipam.node]
         for address, handle in held.items():
             is_recorded = address in recorded and recorded[address][0] == handle
             if not is_recorded and any(block.holds(address) for block in own):
                 self._record(address, handle, claims)
-        self._release_empty(held)
+        self._release_empty(claims, held)
 
     def _record(self, address: Address, handle: str, claims: Claims) -> None:
         try:
@@ -266,7 +269,7 @@ class ClaimedAddresses:
 
     def _with_lost(self, view: View, held: Mapping[Address, str]) -> Claims:
         """The claims, with those of this node again that the store has lost, if their addresses are used."""
-        claims = self.ipam.claims()
+        claims = self.store.claims
         own = claims.of(self.ipam.node)
         for block, home in self.noted().items():
             if block in own:
@@ -275,14 +278,18 @@ class ClaimedAddresses:
             if is_used and not self.ipam.reclaim(block, view, home=home):
                 other = claims.holder(block) or "nobody"
                 log.error("block %s was this node's, has its workloads, and is held by %s now", block, other)
-        claims = self.ipam.claims()
+        claims = self._claims_again() if self.noted().keys() - {*own} else claims
         self._write({claim.block: claim.home for claim in claims.blocks.values() if claim.node == self.ipam.node})
         return claims
 
-    def _release_empty(self, held: Iterable[Address]) -> None:
+    def _claims_again(self) -> Claims:
+        self._view()
+        return self.store.claims
+
+    def _release_empty(self, claims: Claims, held: Iterable[Address]) -> None:
         noted = dict(self.noted())
         used = [block for block in noted if any(map(block.holds, held))]
-        for block in self.ipam.empty(used):
+        for block in self.ipam.empty(claims, used):
             self._write({own: home for own, home in self.noted().items() if own != block})
             if self.ipam.release_block(block):
                 log.info("block %s was empty, and is released", block)

@@ -218,9 +218,10 @@ class Ipam:
                 return address
         raise NotGiven(Rule.FULL, f"no other node's block of pool {pool.name} has a free address")
 
-    def release(self, address: Address, number: int) -> bool:
+    def release(self, address: Address, number: int, claims: Claims | None = None) -> bool:
         """Release the allocation of this number; False if it is over, whoever has the address now."""
-        block = next((claim.block for claim in self.claims().blocks.values() if claim.block.holds(address)), None)
+        known = (claims or self.claims()).blocks.values()
+        block = next((claim.block for claim in known if claim.block.holds(address)), None)
         if block is None:
             return False
         key = f"{ipam_records.USED}{ipam_records.word_of(block)}"
@@ -245,9 +246,9 @@ class Ipam:
 
     # All of the node ---------------------------------------------------------------------------------------------
 
-    def held(self) -> Mapping[Address, tuple[str, int]]:
+    def held(self, claims: Claims | None = None) -> Mapping[Address, tuple[str, int]]:
         """The addresses of the node's workloads as the store has them, with handle and number."""
-        claims = self.claims()
+        claims = claims or self.claims()
         own = [claim.block for claim in claims.blocks.values() if claim.node == self.node]
         lent = [loan.prefix for loan in claims.loans.values() if loan.node == self.node]
         far = [claim.block for claim in claims.blocks.values() if any(map(claim.block.covers, lent))]
@@ -260,9 +261,9 @@ class Ipam:
             if use.node == self.node
         }
 
-    def empty(self, keep: Collection[Prefix] = ()) -> Iterator[Prefix]:
+    def empty(self, claims: Claims, keep: Collection[Prefix] = ()) -> Iterator[Prefix]:
         """The node's blocks, but its first of a pool and `keep`, that have been empty for EMPTY_S."""
-        for claim in self.claims().blocks.values():
+        for claim in claims.blocks.values():
             if claim.node != self.node or claim.home or claim.block in keep:
                 continue
             key = f"{ipam_records.USED}{ipam_records.word_of(claim.block)}"

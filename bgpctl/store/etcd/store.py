@@ -23,6 +23,7 @@ from typing import Final
 
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.ipam.claims import Claims
 from bgpctl.ports import Clock, Loaded, NotPossibleNow, Proposal, Records, Store, StoreStatus
 from bgpctl.store import secrets
 from bgpctl.store.change import Standing
@@ -333,6 +334,11 @@ class EtcdStore(Store):
     def cluster(self) -> str:
         """The name of the cluster in the etcd."""
         return self._options.cluster
+
+    @property
+    def claims(self) -> Claims:
+        """The blocks that nodes have claimed by themselves, and what they have borrowed, as far as is known."""
+        return self.claimed.claims
 
     @property
     def generation(self) -> int:
