@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,13 +24,17 @@ from bgpctl.agent import logs
 from bgpctl.attach.docker import engine, server, service
 from bgpctl.attach.docker.messages import Rejected
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import store_option
+from bgpctl.cli.registry import chosen_store, opened
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.ports import Unavailable
+from bgpctl.ports import NotPossibleNow, Unavailable
 from bgpctl.process import parts
 from bgpctl.store import texts
+from bgpctl.store.etcd.addresses import ClaimedAddresses
+from bgpctl.store.etcd.options import UnusableStore
 
 log = logging.getLogger("bgpctl.docker")
 
@@ -86,8 +91,17 @@ def _version(file: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
+def _of_store(registry: ClaimedAddresses) -> tuple[Intent, Node]:
+    """Raises Rejected."""
+    try:
+        return registry.cluster()
+    except NotPossibleNow as error:
+        raise Rejected(str(error)) from error
+
+
 @click.command("docker-plugin")
 @cluster_files_option("DOCKER_PLUGIN")
+@store_option
 @this_node_option("DOCKER_PLUGIN")
 @state_dir_option
 @click.option(
@@ -103,8 +117,16 @@ def _version(file: Path) -> tuple[int, int, int] | None:
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@click.pass_context
 def docker_plugin(
-    files: tuple[Path, ...], node: str | None, state_dir: Path, at: Path, docker: Path, log_format: str, log_level: str
+    context: click.Context,
+    /,
+    files: tuple[Path, ...],
+    node: str | None,
+    state_dir: Path,
+    at: Path,
+    docker: Path,
+    **logging_as: str,
 ) -> None:
     """
     Serve Docker as network and IPAM driver `bgpctl`, in the foreground: containers get addresses of this node's blocks.
@@ -112,15 +134,17 @@ def docker_plugin(
     No agent is asked. Containers keep their networks while this program does not run; what is asked for meanwhile
     waits or fails. SIGTERM and Ctrl-C end it.
     """
-    logs.set_up(log_format, log_level)
+    logs.set_up(logging_as["log_format"], logging_as["log_level"])
     parts.end_together(Exit.FAILED)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cluster = ClusterFiles(files, node or socket.gethostname())
+    here, store = node or socket.gethostname(), chosen_store(context)
     try:
+        registry = opened(store, here, state_dir) if store else None
+        cluster = partial(_of_store, registry) if registry else ClusterFiles(files, here).read
         listening = server.passed(os.environ) or server.listening(at)
-    except Unavailable as error:
+    except (Unavailable, UnusableStore) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    service.run(listening, service.Places(state_dir, docker), cluster.read, now, ended)
+    service.run(listening, service.Places(state_dir, docker), cluster, now, ended, registry)
