@@ -1,5 +1,5 @@
 """
-`bgpctl cluster import|status|renew|export`: a cluster's store in an etcd, as an operator sees it from any host.
+`bgpctl cluster import|status|renew|export` and others: a cluster's store in an etcd, as an operator sees it from any host.
 
 Refuses to know: keys and records of the store.
 """
@@ -15,6 +15,7 @@ import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
+from bgpctl.cli.lazy import LazyGroup
 from bgpctl.cli.options import files_or_arguments, store_option
 from bgpctl.cli.refusals import NotFound, Refusal
 from bgpctl.cli.render import emit, output_option
@@ -41,9 +42,23 @@ _STATUS: Final = (
 )
 
 
-@click.group()
+_COMMANDS: Final = {
+    "backup": "cluster_backup",
+    "init": "cluster_operate",
+    "invitations": "cluster_operate",
+    "invite": "cluster_operate",
+    "join": "cluster_join",
+    "leave": "cluster_join",
+    "remove": "cluster_operate",
+    "restore": "cluster_backup",
+    "revoke": "cluster_operate",
+    "serve": "cluster_serve",
+}
+
+
+@click.group(cls=LazyGroup, modules=_COMMANDS)
 def cluster() -> None:
-    """The store of a cluster in an etcd."""
+    """A cluster on an etcd: its nodes, which join it, and its store."""
 
 
 def options_at(word: str | None) -> Options:
