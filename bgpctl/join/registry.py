@@ -55,10 +55,9 @@ class Applicant:
 class Registry:
     """Of one cluster. Every method may raise one of follower.FAULTS."""
 
-    def __init__(self, options: Options) -> None:
-        """Raises UnusableStore."""
+    def __init__(self, options: Options, gateway: Gateway) -> None:
         self._options = replace(options, snapshot=None)
-        self._kv = Kv(Gateway(self._options, PATIENT_S), options.cluster)
+        self._kv = Kv(gateway, options.cluster)
 
     # Invitations -----------------------------------------------------------------------------------------------
 

@@ -51,8 +51,9 @@ class Cluster:
         """Raises UnusableStore."""
         self.places = places
         self.options: Options = options_of(str(places.operator_store))
-        self.registry = Registry(self.options)
-        self._rights = Rights(Gateway(self.options, PATIENT_S), self.options.cluster)
+        gateway = Gateway(self.options, PATIENT_S)
+        self.registry = Registry(self.options, gateway)
+        self._rights = Rights(gateway, self.options.cluster)
         self._lock = threading.Lock()
 
     def invite(self, lifetime_s: float) -> tuple[Invitation, str]:

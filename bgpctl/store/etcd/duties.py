@@ -54,7 +54,8 @@ class Presence(Duty):
             return
         self._due_s = now_s + _EVERY_S
         try:
-            if not self._lease or not self._kv.prolong(self._lease):
+            is_there = bool(self._kv.read(self._key).entries)  # a removal of the node may have taken it
+            if not is_there or not self._lease or not self._kv.prolong(self._lease):
                 self._lease = self._kv.lease(_LASTS_S)
                 self._kv.put_leased(self._key, _SIGN, self._lease)
         except FAULTS as error:
