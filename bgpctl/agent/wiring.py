@@ -48,11 +48,11 @@ def store_at(word: str, node: str, keys: Path) -> Store:
     """
     try:
         store = EtcdStore(options_of(word), LinuxClock())
-        store.keep(Presence(store.kv, node))
-        store.keep(Revocations(store.kv, keys / REVOCATIONS_FILE))
-        return store
     except UnusableStore as error:
         raise NotPossibleNow(str(error)) from error
+    store.keep(Presence(store.kv, node))
+    store.keep(Revocations(store.kv, keys / REVOCATIONS_FILE))
+    return store
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from bgpctl.join.places import Places
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _LONGEST_BYTES: Final = 1 << 16
 _UNIT: Final = "bgpctl-agent.service"
+_DROP_IN: Final = Path("/etc/systemd/system") / f"{_UNIT}.d" / "join.conf"
 
 
 @click.command()
@@ -77,7 +78,7 @@ def join(
         blocks = member.join(places, file, node, address, wishes)
     report(places, file.cluster, node, address, blocks)
     if start:
-        start_agent()
+        start_agent(places, node)
 
 
 def report(places: Places, cluster: str, node: str, address: InterfaceAddress, blocks: list[str]) -> None:
@@ -87,14 +88,19 @@ def report(places: Places, cluster: str, node: str, address: InterfaceAddress, b
     click.echo(f"next: bgpctl agent run --node {node} --store {places.store} --keys {places.keys}")
 
 
-def start_agent() -> None:
-    """Raises Refusal."""
+def start_agent(places: Places, node: str) -> None:
+    """Enable and start the agent's unit, for this node and its store. Raises Refusal."""
     program = shutil.which("systemctl")
     if program is None:
         raise Refusal("this host has no systemctl: start the agent as this host starts its services")
-    done = subprocess.run((program, "enable", "--now", _UNIT), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Refusal(f"{_UNIT} does not start: {done.stderr.strip()}")
+    variables = {"BGPCTL_AGENT_RUN_NODE": node, "BGPCTL_AGENT_RUN_FILES": "", "BGPCTL_STORE": places.store}
+    lines = (f"Environment={key}={value}\n" for key, value in (*variables.items(), ("BGPCTL_KEYS", places.keys)))
+    _DROP_IN.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    _DROP_IN.write_text(f"# Written by bgpctl cluster join.\n[Service]\n{''.join(lines)}")
+    for words in (("daemon-reload",), ("enable", "--now", _UNIT)):
+        done = subprocess.run((program, *words), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Refusal(f"{_UNIT} does not start: {done.stderr.strip()}; see: journalctl -u {_UNIT}")
     click.echo(f"{_UNIT} runs")
 
 

@@ -95,13 +95,13 @@ def init(  # noqa: PLR0913 (click passes every option)
     encapsulation: str,
     file: Path | None,
     store: str | None,
-    name: str,
     node: str,
     method: Method | InterfaceAddress,
+    *,
+    name: str,
     port: int,
     join_file_name: str,
     lifetime_s: float,
-    *,
     etcd: bool,
     directory: Path,
     state_dir: Path,
@@ -150,9 +150,7 @@ def _settings(file: Path) -> str:
 @directory_option
 @state_option
 def invite(file: str, lifetime_s: float, port: int | None, directory: Path, state_dir: Path) -> None:
-    """
-    Write a join file, with a secret that lets one host join once; - is standard output.
-    """
+    """Write a join file, with a secret that lets one host join once; - is standard output."""
     places = places_of(directory, state_dir)
     with refusals():
         own = member.membership_of(places)

@@ -37,6 +37,10 @@ def _method(_context: click.Context, _option: click.Parameter, text: str) -> Met
         raise click.BadParameter(str(error)) from error
 
 
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0].lower()
+
+
 address_option = click.option(
     "--address",
     "method",
@@ -50,7 +54,7 @@ address_option = click.option(
 host_name_option = click.option(
     "--node",
     metavar="NAME",
-    default=lambda: socket.gethostname().partition(".")[0].lower(),
+    default=_host_name,
     help="The name of this node; the host's own without.",
 )
 directory_option = click.option(

@@ -32,7 +32,7 @@ class NotReached(Exception):
 
 def ask(host: str, port: int, ca: str, verb: str, body: Mapping[str, Any], own: Path | None = None) -> dict[str, Any]:
     """
-    The answer of the service at this place, known by the authority `ca` (PEM). `own` is this node's certificate and key.
+    The answer of the service at this place, known by the authority `ca` (PEM). `own`: this node's certificate and key.
 
     Raises:
         NotReached, JoinRefused.

@@ -113,8 +113,9 @@ def given_etcd(places: Places, word: str) -> None:
             f"{options.name} has no users, so each node could write everything: enable its authentication first, or"
             " leave the etcd to bgpctl cluster init"
         )
+    urls = (f"'{'https' if item.tls else 'http'}://{item}'" for item in options.endpoints)
     lines = [
-        f"endpoints: [{', '.join(repr(('https://' if item.tls else 'http://') + str(item)) for item in options.endpoints)}]",
+        f"endpoints: [{', '.join(urls)}]",
         f"cluster: {options.cluster}",
         f"user: {options.user}",
     ]

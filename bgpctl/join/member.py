@@ -111,7 +111,7 @@ def membership_of(places: Places) -> Membership:
 
 
 def leave(places: Places) -> Membership:
-    """This host is a node no more, and its secrets are removed. Raises JoinRefused, NotReached."""
+    """Make this host a node no more, and remove its secrets. Raises JoinRefused, NotReached."""
     membership = membership_of(places)
     try:
         ca = places.ca_certificate.read_text()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.cluster.join_secret import Invitation, judge
+from bgpctl.core.cluster.join_secret import Invitation, Refused, judge
 from bgpctl.core.net.addresses import InterfaceAddress, Prefix
 from bgpctl.join import allocations
 from bgpctl.join.refused import JoinRefused
@@ -106,7 +106,8 @@ class Registry:
             invitation = _read(number, entry.value) if entry else None
             refused = judge(invitation, secret, applicant.node, applicant.key, now_s)
             if refused or invitation is None or entry is None:
-                raise JoinRefused(f"{refused.value if refused else ''}; ask an operator for: bgpctl cluster invite")
+                why = refused or Refused.UNKNOWN
+                raise JoinRefused(f"{why.value}; ask an operator for another join file: bgpctl cluster invite")
             if invitation.node:
                 return self._again(applicant)
             used = replace(invitation, node=applicant.node, key=applicant.key)
@@ -158,9 +159,7 @@ class Registry:
         return store
 
     def remove(self, node: str, *, force: bool) -> None:
-        """
-        A member is none any more, and what it had is free, unless it gives a sign of life. Raises JoinRefused.
-        """
+        """A member is none any more, and what it had is free, unless it gives a sign of life. Raises JoinRefused."""
         key, given, alive = f"{records.NODES}{node}", f"{records.ALLOCATIONS}{node}", f"{ALIVE}{node}"
         found = self._kv.read(key, given, alive).entries
         if key not in found and given not in found:

@@ -98,6 +98,10 @@ class Kv:
                     return Listing(revision, found)
                 key = b64encode(b64decode(answer["kvs"][-1]["key"]) + b"\0").decode()
 
+    def list_all(self) -> Listing:
+        """All keys of the cluster, likewise."""
+        return self.list("")
+
     def past(self, key: str, revision: int) -> Entry | None:
         """One key as it was at a revision of the store."""
         answer = self.gateway.call("/v3/kv/range", {"key": self._key(key), "revision": str(revision)})
