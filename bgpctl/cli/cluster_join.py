@@ -15,7 +15,7 @@ from typing import Final
 
 import click
 
-from bgpctl import filesystem
+from bgpctl import client, filesystem
 from bgpctl.cli.join_options import (
     address_of,
     address_option,
@@ -85,7 +85,8 @@ def report(places: Places, cluster: str, node: str, address: InterfaceAddress, b
     """Print what was done for this host, and the next command."""
     click.echo(f"node {node} of cluster {cluster}: address {address}, block {', '.join(blocks) or 'none'}")
     click.echo(f"its certificate is in {places.keys}, its store in {places.store}")
-    click.echo(f"next: bgpctl agent run --node {node} --store {places.store} --keys {places.keys}")
+    more = "" if places.keys == client.KEYS else f" --keys {places.keys}"
+    click.echo(f"next: bgpctl agent run --node {node} --store {places.store}{more}")
 
 
 def start_agent(places: Places, node: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -23,6 +24,8 @@ from bgpctl.process.keys import SERVICE
 
 NAME: Final = "join"
 _WITHIN_S: Final = 60.0
+_STARTS_WITHIN_S: Final = 10.0
+_PAUSE_S: Final = 0.2
 _LONGEST_BYTES: Final = 1 << 20
 
 
@@ -40,7 +43,7 @@ def ask(host: str, port: int, ca: str, verb: str, body: Mapping[str, Any], own: 
     where = f"the join service at {host} port {port}"
     connection = http.client.HTTPSConnection(host, port, timeout=_WITHIN_S, context=_context(ca, own))
     try:
-        connection.connect()
+        _connect(connection)
         if not _is_the_service(connection.sock):
             raise NotReached(f"{where} is another program: its certificate is none of a join service; nothing was sent")
         connection.request("POST", f"/v1/{verb}", json.dumps(body), {"Content-Type": "application/json"})
@@ -61,6 +64,20 @@ def ask(host: str, port: int, ca: str, verb: str, body: Mapping[str, Any], own: 
         words = answer.get("error") if isinstance(answer, dict) else None
         raise JoinRefused(_printable(str(words or f"it answered {response.status}")))
     return answer
+
+
+def _connect(connection: http.client.HTTPSConnection) -> None:
+    """A service that is just being started is waited for. Raises OSError."""
+    until_s = time.monotonic() + _STARTS_WITHIN_S
+    while True:
+        try:
+            connection.connect()
+        except ConnectionRefusedError:
+            if time.monotonic() > until_s:
+                raise
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _context(ca: str, own: Path | None) -> ssl.SSLContext:

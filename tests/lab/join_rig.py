@@ -140,6 +140,7 @@ def hosts(directory: Path) -> Iterator[Hosts]:
     """All three with their router; at the end nothing of them is left."""
     if missing := etcd.missing():
         pytest.skip(missing)
+    directory.mkdir(exist_ok=True)
     made = Hosts(directory, f"bj{os.getpid()}-")
     try:
         _wire(made)

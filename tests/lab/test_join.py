@@ -219,16 +219,21 @@ def test_no_other_user_reads_a_secret_and_none_is_in_a_process_a_log_or_a_view(m
         assert not [secret for secret in secrets if secret in text]
 
 
+def generation(made: Hosts) -> int:
+    store = str(made.home("host1") / "etc" / "operator.yaml")
+    return int(json.loads(made.does("host1", "cluster", "status", "--store", store, "-o", "json"))["generation"])
+
+
 def test_a_change_that_nobody_confirms_is_undone_although_no_agent_may_write_it(made: Hosts) -> None:
     store = str(made.home("host1") / "etc" / "operator.yaml")
     settings = made.home("host1") / "other.yaml"
     settings.write_text(
         "calico_backend: vxlan\npools: {default: {cidr: 10.244.0.0/16, encapsulation: VXLANCrossSubnet}}\n"
     )
-    before = made.does("host1", "cluster", "export", "--store", store)
+    before, number = made.does("host1", "cluster", "export", "--store", store), generation(made)
     made.does("host1", "apply", str(settings), "--store", store, "--confirm-within", "2s", "--force")
-    assert made.does("host1", "cluster", "export", "--store", store) != before
-    wait_until(lambda: made.does("host1", "cluster", "export", "--store", store) == before, within_s=WITHIN_S)
+    wait_until(lambda: generation(made) == number + 2, within_s=WITHIN_S)
+    assert made.does("host1", "cluster", "export", "--store", store) == before
 
 
 def test_a_backup_that_is_put_back_is_taken_by_all_agents_as_another_content(made: Hosts) -> None:
