@@ -15,6 +15,7 @@ from typing import Final
 
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
+from bgpctl.channel import REVOCATIONS_FILE
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.kernel.host import LinuxHost
@@ -27,6 +28,7 @@ from bgpctl.process.service_manager import Systemd
 from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.with_bfd import SpeakerWithBfd
+from bgpctl.store.etcd.duties import Presence, Revocations
 from bgpctl.store.etcd.options import UnusableStore, options_of
 from bgpctl.store.etcd.store import EtcdStore
 from bgpctl.store.file import FileStore
@@ -39,12 +41,18 @@ def store_of(files: Sequence[Path]) -> Store:
     return FileStore(files, LinuxClock())
 
 
-def store_at(word: str) -> Store:
-    """The store in the etcd that a word or a file describes (store/etcd/options.py). Raises NotPossibleNow."""
+def store_at(word: str, node: str, keys: Path) -> Store:
+    """
+    The store in the etcd that a word or a file describes (store/etcd/options.py), in which `node` gives a sign of life;
+    `keys` is the directory of its keys. Raises NotPossibleNow.
+    """
     try:
-        return EtcdStore(options_of(word), LinuxClock())
+        store = EtcdStore(options_of(word), LinuxClock())
     except UnusableStore as error:
         raise NotPossibleNow(str(error)) from error
+    store.keep(Presence(store.kv, node))
+    store.keep(Revocations(store.kv, keys / REVOCATIONS_FILE))
+    return store
 
 
 @dataclass(frozen=True, slots=True)

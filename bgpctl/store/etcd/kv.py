@@ -111,6 +111,10 @@ class Kv:
                     return Listing(revision, found)
                 key = b64encode(b64decode(answer["kvs"][-1]["key"]) + b"\0").decode()
 
+    def list_all(self) -> Listing:
+        """All keys of the cluster, likewise."""
+        return self.list("")
+
     def past(self, key: str, revision: int) -> Entry | None:
         """One key as it was at a revision of the store."""
         answer = self.gateway.call("/v3/kv/range", {"key": self._key(key), "revision": str(revision)})
@@ -147,6 +151,22 @@ class Kv:
         answer = self.gateway.call("/v3/kv/txn", {"compare": compare, "success": [*puts_, *removes]})
         with _understood():
             return _revision(answer) if answer.get("succeeded") else None
+
+    def lease(self, seconds: int) -> str:
+        """A lease that ends after so many seconds unless it is prolonged, and the keys that are put with it."""
+        answer = self.gateway.call("/v3/lease/grant", {"TTL": str(seconds)})
+        with _understood():
+            return str(answer["ID"])
+
+    def prolong(self, lease: str) -> bool:
+        """False if the lease has ended."""
+        answer = self.gateway.call("/v3/lease/keepalive", {"ID": lease})
+        with _understood():
+            return bool(answer["result"].get("TTL"))
+
+    def put_leased(self, key: str, value: str, lease: str) -> None:
+        """Put one key that ends with a lease."""
+        self.gateway.call("/v3/kv/put", {"key": self._key(key), "value": _encoded(value), "lease": lease})
 
     def watch(
         self, under: str, since: int, at: Endpoint, opened: Callable[[Watch], None], through: str = ""
