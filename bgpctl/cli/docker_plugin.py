@@ -6,14 +6,10 @@ Refuses to know: Docker's protocol and what is done for it (attach/docker).
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,72 +18,23 @@ import click
 from bgpctl.agent import logs
 from bgpctl.attach.docker import engine, server, service
 from bgpctl.attach.docker.messages import Rejected
+from bgpctl.cli.cluster_source import source_of
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import store_option
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.ports import Unavailable
 from bgpctl.process import parts
-from bgpctl.store import texts
-
-log = logging.getLogger("bgpctl.docker")
 
 _SOCKET: Final = Path("/run/docker/plugins/bgpctl.sock")
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
-@dataclass(slots=True)
-class ClusterFiles:
-    """
-    The cluster files, read again when they were replaced or edited. While they have errors, or cannot be read, their
-    last good content counts. Any thread may call.
-    """
-
-    files: Sequence[Path]
-    node: str
-    _reader: texts.Reader = field(default_factory=texts.Reader)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _seen: object = None
-    _good: Intent | None = None
-    _problem: str = ""
-
-    def read(self) -> tuple[Intent, Node]:
-        """The cluster and this node. Raises Rejected."""
-        with self._lock:
-            seen = tuple(map(_version, self.files))
-            if seen != self._seen or self._good is None:
-                self._seen = seen
-                self._load()
-            if self._good is None:
-                raise Rejected(self._problem)
-        node = self._good.node(self.node)
-        if node is None:
-            raise Rejected(f"{self.node} is not a node of {', '.join(map(str, self.files))}; see --node")
-        return self._good, node
-
-    def _load(self) -> None:
-        loaded = self._reader.understand(self.files, texts.read_texts(self.files))
-        if isinstance(loaded, Intent):
-            self._good = loaded
-            return
-        first = loaded[0]
-        self._problem = (
-            f"{first.place}: {first.path}: {first.message}" if first.path else f"{first.place}: {first.message}"
-        )
-        log.warning("the last good cluster file stays: %s", self._problem)
-
-
-def _version(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
 @click.command("docker-plugin")
 @cluster_files_option("DOCKER_PLUGIN")
+@store_option
 @this_node_option("DOCKER_PLUGIN")
 @state_dir_option
 @click.option(
@@ -104,7 +51,14 @@ def _version(file: Path) -> tuple[int, int, int] | None:
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def docker_plugin(
-    files: tuple[Path, ...], node: str | None, state_dir: Path, at: Path, docker: Path, log_format: str, log_level: str
+    files: tuple[Path, ...],
+    store: str | None,
+    node: str | None,
+    state_dir: Path,
+    at: Path,
+    docker: Path,
+    log_format: str,
+    log_level: str,
 ) -> None:
     """
     Serve Docker as network and IPAM driver `bgpctl`, in the foreground: containers get addresses of this node's blocks.
@@ -117,10 +71,20 @@ def docker_plugin(
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cluster = ClusterFiles(files, node or socket.gethostname())
+    cluster = source_of(files, store, node, "docker")
+
+    def read() -> tuple[Intent, Node]:
+        try:
+            return cluster.read()
+        except Unavailable as error:
+            raise Rejected(str(error)) from error
+
     try:
         listening = server.passed(os.environ) or server.listening(at)
     except Unavailable as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    service.run(listening, service.Places(state_dir, docker), cluster.read, now, ended)
+    try:
+        service.run(listening, service.Places(state_dir, docker), read, now, ended)
+    finally:
+        cluster.close()

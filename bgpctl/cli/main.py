@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "peer": "operate",
     "plan": "plan",
     "render": "render_intent",
+    "resolver": "resolver",
     "schema": "schema",
     "show": "show",
     "simulate": "simulate",

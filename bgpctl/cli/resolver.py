@@ -1,0 +1,141 @@
+"""
+`bgpctl resolver run|show`: names of workloads, for this node's workloads.
+
+Refuses to know: DNS and where names come from (attach/dns).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from bgpctl.agent import logs
+from bgpctl.attach.dns import forward, service
+from bgpctl.attach.dns.forward import Forwarder, Upstream
+from bgpctl.attach.dns.names import Alone, Names, Source
+from bgpctl.attach.wiring import RESOLVERS
+from bgpctl.cli.cluster_source import ClusterInEtcd, source_of
+from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import store_option
+from bgpctl.cli.render import emit, is_text, output_option
+from bgpctl.cli.tables import Column
+from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
+from bgpctl.core.ipam.names import full_name
+from bgpctl.ports import Unavailable
+from bgpctl.process import parts
+from bgpctl.store.etcd.workload_names import WorkloadNames
+
+_STATUS: Final = Path("/run/bgpctl-resolver/status.json")
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
+_COLUMNS: Final[Sequence[Column]] = (
+    Column("NAME", lambda row: row["name"], wraps=True),
+    Column("ADDRESSES", lambda row: ", ".join(row["addresses"]), wraps=True),
+    Column("NODE", lambda row: row["node"]),
+)
+
+_status_option = click.option(
+    "--status",
+    type=_FILE,
+    default=_STATUS,
+    show_default=True,
+    envvar="BGPCTL_RESOLVER_STATUS",
+    help="The file by which it is shown.",
+)
+
+
+def _upstreams(_context: click.Context, _option: click.Parameter, found: Sequence[str]) -> tuple[Upstream, ...]:
+    try:
+        return tuple(map(forward.upstream_of, found))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.group()
+def resolver() -> None:
+    """Names of workloads, for workloads: NAME.NETWORK.bgpctl."""
+
+
+@resolver.command()
+@cluster_files_option("RESOLVER")
+@store_option
+@this_node_option("RESOLVER")
+@state_dir_option
+@_status_option
+@click.option(
+    "--forward",
+    "upstreams",
+    multiple=True,
+    callback=_upstreams,
+    metavar="ADDRESS[:PORT]",
+    help="Ask this resolver for all other names; without, those of /etc/resolv.conf. May be given several times.",
+)
+@click.option("--log-format", type=click.Choice(logs.FORMATS), default="text", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def run(
+    files: tuple[Path, ...],
+    store: str | None,
+    node: str | None,
+    state_dir: Path,
+    status: Path,
+    upstreams: tuple[Upstream, ...],
+    log_format: str,
+    log_level: str,
+) -> None:
+    """
+    Answer this node's workloads at 169.254.1.1, in the foreground. SIGTERM and Ctrl-C end it.
+
+    Names of other nodes' workloads come by the etcd. All names outside the domain bgpctl are asked for at the host's
+    own resolvers.
+    """
+    logs.set_up(log_format, log_level)
+    parts.end_together(Exit.FAILED)
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    cluster = source_of(files, store, node, "resolver")
+    try:
+        names = Names(state_dir, cluster.read, _source(cluster, cluster.node))
+        forwarder = Forwarder(upstreams, frozenset(map(str, RESOLVERS.values())))
+        service.Resolver(names, forwarder, status, time.time()).run(ended)
+    except Unavailable as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
+    finally:
+        cluster.close()
+
+
+def _source(cluster: object, node: str) -> Source:
+    return WorkloadNames(cluster.store.kv, node) if isinstance(cluster, ClusterInEtcd) else Alone()
+
+
+@resolver.command()
+@_status_option
+@output_option
+def show(status: Path, output: str) -> None:
+    """Show the names that it knows, and the questions that it had. Exits 3 if it does not run."""
+    try:
+        found = service.read_status(status)
+    except Unavailable as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.UNREACHABLE)
+    rows = sorted(_rows(found), key=lambda row: (row["name"], row["node"] or ""))
+    emit({**found, "names": rows}, output, rows, _COLUMNS)
+    if is_text(output):
+        counted = ", ".join(f"{number} {name}" for name, number in found["questions"].items() if number)
+        click.echo(f"at {' and '.join(found['addresses'])}; questions: {counted or 'none'}")
+        if found["unheard"]:
+            click.echo(f"not all names are known: {found['unheard']}")
+
+
+def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    every = ((full_name(name, item["network"]), item) for item in found["names"] for name in item["names"])
+    return [{"name": name, "addresses": item["addresses"], "node": item["node"]} for name, item in every if name]
