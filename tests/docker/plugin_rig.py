@@ -28,7 +28,7 @@ from bgpctl.attach import ledger_file
 from bgpctl.attach import netns as attach_netns
 from bgpctl.core.ipam.ledger import Ledger
 from bgpctl.lab import lab as labs
-from bgpctl.lab import netns
+from bgpctl.lab import netns, stores
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from tests.lab.rig import CONVERGE_S, lab_report
@@ -49,6 +49,8 @@ segments:
   rack-a: [10.0.0.0/24, "fd00:10:a::/64"]
 """
 """IPv4 by IP in IP, IPv6 by VXLAN."""
+IN_ETCD: Final = f"{TOPOLOGY}hosts:\n  store: {{addresses: [10.0.0.253/24]}}\netcd: [store]\n"
+RESOLVER: Final = "169.254.1.1"
 NETWORK: Final = ("-d", "bgpctl", "--ipam-driver", "bgpctl")
 BOTH: Final = (*NETWORK, "--ipv6", "--ipam-opt", "pool=blue,six")
 _START: Final = """\
@@ -89,6 +91,7 @@ class Host:
         self._socket = self._hold()
         self.plugin: subprocess.Popen[bytes] | None = None
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.resolver: subprocess.Popen[bytes] | None = None
 
     def _hold(self) -> socket.socket:
         """The plugin's socket, as the service manager has it."""
@@ -121,11 +124,27 @@ class Host:
         assert done.returncode == 0, (command, done.stdout, done.stderr, self.log("plugin"))
         return done.stdout
 
+    def _where(self) -> tuple[str, ...]:
+        """The cluster, this node and its ledger, as options of a service."""
+        cluster = ("-f", str(self.place.parent / "cluster.yaml"))
+        if self.lab.topology.stores:
+            store = self.place / stores.STORE_FILE  # this host does not see the lab's own below /run
+            shutil.copyfile(self.lab.run_dir(self.node) / stores.STORE_FILE, store)
+            cluster = ("--store", str(store))
+        return *cluster, "--node", self.node, "--state-dir", str(self.state)
+
     # The plugin ------------------------------------------------------------------------------------------------
 
     def start_plugin(self) -> None:
-        where = ("-f", str(self.place.parent / "cluster.yaml"), "--node", self.node, "--state-dir", str(self.state))
-        command = (sys.executable, "-m", "bgpctl", "docker-plugin", *where, "--docker", str(self._docker_socket()))
+        command = (
+            sys.executable,
+            "-m",
+            "bgpctl",
+            "docker-plugin",
+            *self._where(),
+            "--docker",
+            str(self._docker_socket()),
+        )
         handle = self._socket.fileno()
         with (self.place / "plugin.log").open("ab") as output:
             self.plugin = subprocess.Popen(
@@ -197,6 +216,21 @@ class Host:
         of_docker = [item["ifname"] for item in shown if item.get("ifalias", "").startswith("docker/")]
         left = [item["ifname"] for item in attach_netns.ip_shows(("link", "show"), self.namespace)]
         return sorted(of_docker + [name for name in left if name.startswith("temp")])
+
+    # Names -----------------------------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> Path:
+        """The file by which the resolver is shown."""
+        return self.place / "resolver" / "status.json"
+
+    def start_resolver(self) -> None:
+        command = (sys.executable, "-m", "bgpctl", "resolver", "run", *self._where(), "--status", str(self.status))
+        with (self.place / "resolver.log").open("ab") as output:
+            self.resolver = subprocess.Popen(
+                (*self._enter(), *command), stdout=output, stderr=output, start_new_session=True
+            )
+        wait_until(self.status.exists, within_s=30)
 
     # Docker ----------------------------------------------------------------------------------------------------
 
@@ -317,6 +351,9 @@ class Host:
             for container in self.try_docker("ps", "-aq").stdout.decode().split():
                 self.try_docker("rm", "-f", container)
             self.stop_daemon()
+        if self.resolver and self.resolver.poll() is None:
+            self.resolver.terminate()
+            self.resolver.wait(15)
         if self.plugin and self.plugin.poll() is None:
             self.plugin.terminate()
             self.plugin.wait(15)
@@ -360,8 +397,10 @@ def together(*acts: Any) -> None:
 
 
 @contextmanager
-def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPOLOGY) -> Iterator[list[Host]]:
-    """Nodes of one lab with Docker and the plugin, and the image; the agents have converged."""
+def hosts(
+    place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPOLOGY, *daemon: str
+) -> Iterator[list[Host]]:
+    """Nodes of one lab with Docker and the plugin, and the image; the agents have converged. `daemon`: its options."""
     needs_engine()
     file = place / "cluster.yaml"
     file.write_text(topology)
@@ -373,7 +412,7 @@ def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPO
         made += [Host(lab, node, place / node) for node in nodes]
         for host in made:
             host.start_plugin()
-        together(*(host.start_daemon for host in made))
+        together(*(partial(host.start_daemon, *daemon) for host in made))
         together(*(host.import_image for host in made))
         for host in made:  # as Docker does where it is the one who switches forwarding on
             host.run("iptables", "-P", "FORWARD", "DROP")
