@@ -39,6 +39,9 @@ PORT: Final = 53
 _IP_PKTINFO: Final = 8
 """linux/in.h; ip(7) has its structure: the link's number, and two addresses."""
 _IPV6_RECVPKTINFO: Final = 49
+_SO_RCVBUFFORCE: Final = 33
+"""asm-generic/socket.h; the usual limit holds 200 questions."""
+_QUEUE_BYTES: Final = 4 << 20
 _INFO: Final = {4: struct.Struct("=i8x"), 6: struct.Struct("=16xi")}
 _LONGEST_BYTES: Final = 4096
 """Of a question by UDP; by TCP the same."""
@@ -177,6 +180,8 @@ class _Udp:
         self._version, self._answerer = at.version, answerer
         self._socket = socket.socket(_family(at), socket.SOCK_DGRAM)
         try:
+            with suppress(OSError):  # in a container
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
             if at.version == 4:
                 self._socket.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
                 self._info = (socket.IPPROTO_IP, _IP_PKTINFO)
