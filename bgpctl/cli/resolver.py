@@ -19,11 +19,13 @@ import click
 from bgpctl.agent import logs
 from bgpctl.attach.dns import forward, service
 from bgpctl.attach.dns.forward import Forwarder, Upstream
-from bgpctl.attach.dns.names import Alone, Names, Source
+from bgpctl.attach.dns.members import MemberNames
+from bgpctl.attach.dns.names import Names, Source
 from bgpctl.attach.wiring import RESOLVERS
+from bgpctl.cli import cluster_source
 from bgpctl.cli.cluster_source import ClusterInEtcd, source_of
 from bgpctl.cli.exits import Exit
-from bgpctl.cli.options import store_option
+from bgpctl.cli.options import keys_directory, keys_option, run_dir_option, store_option
 from bgpctl.cli.render import emit, is_text, output_option
 from bgpctl.cli.tables import Column
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
@@ -32,21 +34,10 @@ from bgpctl.ports import Unavailable
 from bgpctl.process import parts
 from bgpctl.store.etcd.workload_names import WorkloadNames
 
-_STATUS: Final = Path("/run/bgpctl-resolver/status.json")
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
 _COLUMNS: Final[Sequence[Column]] = (
     Column("NAME", lambda row: row["name"], wraps=True),
     Column("ADDRESSES", lambda row: ", ".join(row["addresses"]), wraps=True),
     Column("NODE", lambda row: row["node"]),
-)
-
-_status_option = click.option(
-    "--status",
-    type=_FILE,
-    default=_STATUS,
-    show_default=True,
-    envvar="BGPCTL_RESOLVER_STATUS",
-    help="The file by which it is shown.",
 )
 
 
@@ -67,7 +58,8 @@ def resolver() -> None:
 @store_option
 @this_node_option("RESOLVER")
 @state_dir_option
-@_status_option
+@run_dir_option
+@keys_option
 @click.option(
     "--forward",
     "upstreams",
@@ -85,7 +77,7 @@ def run(
     store: str | None,
     node: str | None,
     state_dir: Path,
-    status: Path,
+    run_dir: Path,
     upstreams: tuple[Upstream, ...],
     log_format: str,
     log_level: str,
@@ -93,8 +85,8 @@ def run(
     """
     Answer this node's workloads at 169.254.1.1, in the foreground. SIGTERM and Ctrl-C end it.
 
-    Names of other nodes' workloads come by the etcd. All names outside the domain bgpctl are asked for at the host's
-    own resolvers.
+    Names of other nodes' workloads come by the etcd; with cluster files, by the channel between agents. All names
+    outside the domain bgpctl are asked for at the host's own resolvers.
     """
     logs.set_up(log_format, log_level)
     parts.end_together(Exit.FAILED)
@@ -103,9 +95,9 @@ def run(
         signal.signal(number, lambda *_: ended.set())
     cluster = source_of(files, store, node, "resolver")
     try:
-        names = Names(state_dir, cluster.read, _source(cluster, cluster.node))
+        names = Names(state_dir, cluster.read, _source(cluster))
         forwarder = Forwarder(upstreams, frozenset(map(str, RESOLVERS.values())))
-        service.Resolver(names, forwarder, status, time.time()).run(ended)
+        service.Resolver(names, forwarder, run_dir, time.time()).run(ended)
     except Unavailable as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
@@ -113,17 +105,19 @@ def run(
         cluster.close()
 
 
-def _source(cluster: object, node: str) -> Source:
-    return WorkloadNames(cluster.store.kv, node) if isinstance(cluster, ClusterInEtcd) else Alone()
+def _source(cluster: cluster_source.Source) -> Source:
+    if isinstance(cluster, ClusterInEtcd):
+        return WorkloadNames(cluster.store.kv, cluster.node)
+    return MemberNames(cluster.read, keys_directory())
 
 
 @resolver.command()
-@_status_option
+@run_dir_option
 @output_option
-def show(status: Path, output: str) -> None:
+def show(run_dir: Path, output: str) -> None:
     """Show the names that it knows, and the questions that it had. Exits 3 if it does not run."""
     try:
-        found = service.read_status(status)
+        found = service.read_status(run_dir)
     except Unavailable as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.UNREACHABLE)

@@ -22,6 +22,7 @@ import pytest
 from bgpctl.attach import netns
 from bgpctl.attach.dns.clients import BURST
 from bgpctl.attach.dns.service import read_status
+from bgpctl.core.ipam.names import STATUS_FILE
 from tests.contract.kernel_rig import own_namespace, shell
 from tests.waiting import wait_until
 
@@ -103,18 +104,18 @@ class Host:
 
     def __init__(self, place: Path, spaces: list[str]) -> None:
         self.place, self.spaces = place, spaces
-        self.status = place / "status" / "status.json"
+        self.run_dir = place / "run"
         self._where = ("-f", str(place / "cluster.yaml"), "--node", "a1")
         (place / "cluster.yaml").write_text(CLUSTER)
         self.upstream = Upstream()
         self.resolver = self.start()
 
     def start(self) -> subprocess.Popen[bytes]:
-        state = ("--state-dir", str(self.place / "state"), "--status", str(self.status))
+        state = ("--state-dir", str(self.place / "state"), "--run-dir", str(self.run_dir))
         command = ("resolver", "run", *self._where, *state, "--forward", f"{UPSTREAM[0]}:{UPSTREAM[1]}")
         with (self.place / "resolver.log").open("ab") as log:
             made = subprocess.Popen((sys.executable, "-m", "bgpctl", *command), stdout=log, stderr=log)
-        wait_until(self.status.exists, within_s=30)
+        wait_until((self.run_dir / STATUS_FILE).exists, within_s=30)
         return made
 
     def bgpctl(self, *words: str) -> str:
@@ -233,7 +234,7 @@ def test_one_who_is_no_workload_is_refused_also_with_the_address_of_one(host: Ho
 
 
 def questions(host: Host) -> dict[str, int]:
-    return dict(read_status(host.status)["questions"])
+    return dict(read_status(host.run_dir)["questions"])
 
 
 def test_what_is_no_question_ends_nothing(host: Host) -> None:
@@ -298,9 +299,9 @@ def test_a_resolver_that_is_killed_leaves_workloads_as_they_are_and_the_next_one
     wait_until(lambda: subprocess.run(reach, capture_output=True, check=False).returncode == 0, within_s=15)
     with pytest.raises((OSError, dns.exception.Timeout)):
         netns.inside(one, lambda: dns.query.udp(dns.message.make_query("web.blue.bgpctl", "A"), AT, timeout=1))
-    host.status.unlink()
+    (host.run_dir / STATUS_FILE).unlink()
     host.resolver = host.start()
     assert found(ask(one, "db.blue.bgpctl")) == ["10.244.1.2"]
-    shown = host.bgpctl("resolver", "show", "--status", str(host.status))
-    wait_until(lambda: "db.blue.bgpctl" in host.bgpctl("resolver", "show", "--status", str(host.status)), within_s=15)
+    shown = host.bgpctl("resolver", "show", "--run-dir", str(host.run_dir))
+    wait_until(lambda: "db.blue.bgpctl" in host.bgpctl("resolver", "show", "--run-dir", str(host.run_dir)), within_s=15)
     assert shown.splitlines()[0].split() == ["NAME", "ADDRESSES", "NODE"]

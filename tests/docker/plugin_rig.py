@@ -26,7 +26,9 @@ import pytest
 
 from bgpctl.attach import ledger_file
 from bgpctl.attach import netns as attach_netns
+from bgpctl.attach.dns.service import read_status
 from bgpctl.core.ipam.ledger import Ledger
+from bgpctl.core.ipam.names import STATUS_FILE
 from bgpctl.lab import lab as labs
 from bgpctl.lab import netns, stores
 from bgpctl.lab.build import Names
@@ -50,6 +52,8 @@ segments:
 """
 """IPv4 by IP in IP, IPv6 by VXLAN."""
 IN_ETCD: Final = f"{TOPOLOGY}hosts:\n  store: {{addresses: [10.0.0.253/24]}}\netcd: [store]\n"
+IN_FILES: Final = f"channelPort: 9179\n{TOPOLOGY}"
+"""With the channel between agents, by which names come from other nodes."""
 RESOLVER: Final = "169.254.1.1"
 NETWORK: Final = ("-d", "bgpctl", "--ipam-driver", "bgpctl")
 BOTH: Final = (*NETWORK, "--ipv6", "--ipam-opt", "pool=blue,six")
@@ -219,18 +223,20 @@ class Host:
 
     # Names -----------------------------------------------------------------------------------------------------
 
-    @property
-    def status(self) -> Path:
-        """The file by which the resolver is shown."""
-        return self.place / "resolver" / "status.json"
-
     def start_resolver(self) -> None:
-        command = (sys.executable, "-m", "bgpctl", "resolver", "run", *self._where(), "--status", str(self.status))
+        """It sees the lab's run directory, as the agent does."""
+        run_dir, keys = self.lab.run_dir(self.node), self.lab.keys(self.node)
+        own = ("--run-dir", str(run_dir), "--keys", str(keys))
+        command = (sys.executable, "-m", "bgpctl", "resolver", "run", *self._where(), *own)
+        enter = ("nsenter", f"--net={attach_netns.NETNS / self.namespace}")
         with (self.place / "resolver.log").open("ab") as output:
-            self.resolver = subprocess.Popen(
-                (*self._enter(), *command), stdout=output, stderr=output, start_new_session=True
-            )
-        wait_until(self.status.exists, within_s=30)
+            self.resolver = subprocess.Popen((*enter, *command), stdout=output, stderr=output, start_new_session=True)
+        wait_until((run_dir / STATUS_FILE).exists, within_s=30)
+
+    def names(self) -> set[str]:
+        """All that its resolver knows."""
+        rows = read_status(self.lab.run_dir(self.node))["names"]
+        return {name for row in rows for name in row["names"]}
 
     # Docker ----------------------------------------------------------------------------------------------------
 

@@ -45,22 +45,6 @@ class Source(Protocol):
         """End its threads."""
 
 
-class Alone:
-    """No other node is asked, and none is told."""
-
-    _nothing = Others()
-
-    def publish(self, names: tuple[Named, ...]) -> None:
-        """Nobody listens."""
-
-    def others(self) -> Others:
-        """None."""
-        return self._nothing
-
-    def close(self) -> None:
-        """There are no threads."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """What a zone was made of."""

@@ -13,7 +13,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +27,12 @@ from bgpctl.attach.dns.forward import Forwarder
 from bgpctl.attach.dns.names import Names
 from bgpctl.attach.dns.server import PORT, Answerer, Server
 from bgpctl.attach.wiring import RESOLVERS
+from bgpctl.core.ipam.names import STATUS_FILE, STATUS_SCHEMA, Named
 from bgpctl.core.net.addresses import Address
 from bgpctl.ports import Unavailable
 
 log = logging.getLogger("bgpctl.dns")
 
-SCHEMA: Final = "bgpctl/resolver/v1"
 _EVERY_S: Final = 0.5
 """Between two looks at the ledger without a question, after which other nodes know of a change."""
 _STATUS_S: Final = 2.0
@@ -40,11 +40,11 @@ _STATUS_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """`status`: the file that shows how it is; None for none."""
+    """`run_dir`: the directory of the file that shows how it is."""
 
     names: Names
     forwarder: Forwarder
-    status: Path | None
+    run_dir: Path
     since_s: float
 
     def run(self, ended: threading.Event) -> None:
@@ -58,47 +58,45 @@ class Resolver:
         )
         server = Server(addresses, answerer, PORT)
         log.info("names are resolved at %s", " and ".join(map(str, addresses)))
-        written_s = 0.0
+        written_s, shown = 0.0, None
         try:
             while True:
                 names.zone()
-                if time.monotonic() - written_s > _STATUS_S:
-                    written_s = time.monotonic()
-                    self._write(addresses, answerer)
+                if names.own is not shown or time.monotonic() - written_s > _STATUS_S:
+                    written_s, shown = time.monotonic(), names.own
+                    self._write(addresses, answerer, shown)
                 if ended.wait(_EVERY_S):
                     return
         finally:
             server.close()
             names.source.close()
 
-    def _write(self, addresses: list[Address], answerer: Answerer) -> None:
-        if self.status is None:
-            return
+    def _write(self, addresses: list[Address], answerer: Answerer, own: tuple[Named, ...]) -> None:
         others = self.names.source.others()
         document = {
-            "schema": SCHEMA,
+            "schema": STATUS_SCHEMA,
             "since_s": self.since_s,
             "written_s": time.time(),
             "addresses": [str(address) for address in addresses],
             "resolvers": [str(upstream.host) for upstream in self.forwarder.upstreams()],
             "questions": answerer.counted(),
             "unheard": others.unheard or None,
-            "names": list(self._rows()),
+            "names": list(_rows({None: own, **dict(sorted(others.names.items()))})),
         }
         try:
-            self.status.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            with filesystem.ours(self.status.parent) as directory:
-                filesystem.replace(directory, self.status.name, json.dumps(document).encode(), mode=0o644)
+            self.run_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+            with filesystem.ours(self.run_dir) as directory:
+                filesystem.replace(directory, STATUS_FILE, json.dumps(document).encode(), mode=0o644)
         except OSError as error:
-            log.warning("%s cannot be written: %s", self.status, error.strerror)
+            log.warning("%s cannot be written: %s", self.run_dir / STATUS_FILE, error.strerror)
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        """By name; `node` is None for this node's own."""
-        every = [(None, self.names.own), *sorted(self.names.source.others().names.items())]
-        for node, found in every:
-            for item in found:
-                addresses = [str(address) for address in item.addresses]
-                yield {"network": item.network, "names": list(item.names), "addresses": addresses, "node": node}
+
+def _rows(names: Mapping[str | None, tuple[Named, ...]]) -> Iterator[dict[str, Any]]:
+    """By node, which is None for this node's own."""
+    for node, found in names.items():
+        for item in found:
+            addresses = [str(address) for address in item.addresses]
+            yield {"network": item.network, "names": list(item.names), "addresses": addresses, "node": node}
 
 
 def have_addresses() -> list[Address]:
@@ -117,13 +115,14 @@ def have_addresses() -> list[Address]:
     return made
 
 
-def read_status(path: Path) -> dict[str, Any]:
+def read_status(run_dir: Path) -> dict[str, Any]:
     """The file of a resolver that runs, or ran. Raises Unavailable."""
+    path = run_dir / STATUS_FILE
     with suppress(ValueError, AttributeError):
         try:
             found = json.loads(filesystem.read(path))
         except OSError as error:
-            raise Unavailable(f"{path} cannot be read: {error.strerror}; does bgpctl-resolver run?") from error
-        if found.get("schema") == SCHEMA:
+            raise Unavailable(f"{path} cannot be read: {error.strerror}; does `bgpctl resolver run` run?") from error
+        if found.get("schema") == STATUS_SCHEMA:
             return dict(found)
     raise Unavailable(f"{path} is no status of a resolver of this version")

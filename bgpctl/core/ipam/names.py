@@ -27,6 +27,9 @@ ALIASES: Final = "docker.aliases"
 """Labels of Docker's workloads; aliases are divided by commas."""
 CNI_NETWORK: Final = "cni.network"
 CNI_NAME: Final = "cni.name"
+STATUS_FILE: Final = "resolver.json"
+"""In the run directory: a resolver writes it, and the agent shows it (agent/resolver_views.py)."""
+STATUS_SCHEMA: Final = "bgpctl/resolver/v1"
 _LONGEST_LABEL: Final = 63
 _LONGEST_NAME: Final = 253
 """RFC 1035 section 2.3.4."""
