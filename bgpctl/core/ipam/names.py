@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bgpctl.core.cluster.configuration import Configuration
-from bgpctl.core.ipam.ledger import Ledger, Workload
+from bgpctl.core.ipam.ledger import CNI_NAME, Ledger, Workload
 from bgpctl.core.net.addresses import Address
 
 DOMAIN: Final = "bgpctl"
@@ -26,7 +26,6 @@ NETWORK: Final = "docker.network"
 ALIASES: Final = "docker.aliases"
 """Labels of Docker's workloads; aliases are divided by commas."""
 CNI_NETWORK: Final = "cni.network"
-CNI_NAME: Final = "cni.name"
 STATUS_FILE: Final = "resolver.json"
 """In the run directory: a resolver writes it, and the agent shows it (agent/resolver_views.py)."""
 STATUS_SCHEMA: Final = "bgpctl/resolver/v1"
