@@ -13,12 +13,22 @@ from collections.abc import Callable
 from typing import Any
 
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core.ipam.names import STATUS_SCHEMA
+from bgpctl.core.ipam.names import STATUS_SCHEMA, full_name
 
 
 def names(snapshot: Snapshot) -> Json:
-    """The names of this node's own workloads."""
-    return {"names": [row for row in snapshot.cluster.resolver().get("names", ()) if row.get("node") is None]}
+    """
+    The names of workloads, `node` None for this node's own, and the resolver, which is None without one. With `own` in
+    the query, as members ask, this node's own alone.
+    """
+    found = snapshot.cluster.resolver()
+    rows = [
+        {**row, "full_names": [full for name in row["names"] if (full := full_name(name, row["network"]))]}
+        for row in found.get("names", ())
+        if row["node"] is None or "own" not in snapshot.query
+    ]
+    about = {key: found[key] for key in ("addresses", "resolvers", "questions", "unheard")} if found else None
+    return {"names": rows, "resolver": about}
 
 
 def questions(snapshot: Snapshot) -> dict[str, int]:

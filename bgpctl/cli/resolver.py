@@ -1,5 +1,5 @@
 """
-`bgpctl resolver run|show`: names of workloads, for this node's workloads.
+`bgpctl resolver`: names of workloads, for this node's workloads, until it ends.
 
 Refuses to know: DNS and where names come from (attach/dns).
 """
@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
 
 import click
 
@@ -26,19 +25,10 @@ from bgpctl.cli import cluster_source
 from bgpctl.cli.cluster_source import ClusterInEtcd, source_of
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import keys_directory, keys_option, run_dir_option, store_option
-from bgpctl.cli.render import emit, is_text, output_option
-from bgpctl.cli.tables import Column
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
-from bgpctl.core.ipam.names import full_name
 from bgpctl.ports import Unavailable
 from bgpctl.process import parts
 from bgpctl.store.etcd.workload_names import WorkloadNames
-
-_COLUMNS: Final[Sequence[Column]] = (
-    Column("NAME", lambda row: row["name"], wraps=True),
-    Column("ADDRESSES", lambda row: ", ".join(row["addresses"]), wraps=True),
-    Column("NODE", lambda row: row["node"]),
-)
 
 
 def _upstreams(_context: click.Context, _option: click.Parameter, found: Sequence[str]) -> tuple[Upstream, ...]:
@@ -48,12 +38,7 @@ def _upstreams(_context: click.Context, _option: click.Parameter, found: Sequenc
         raise click.BadParameter(str(error)) from error
 
 
-@click.group()
-def resolver() -> None:
-    """Names of workloads, for workloads: NAME.NETWORK.bgpctl."""
-
-
-@resolver.command()
+@click.command()
 @cluster_files_option("RESOLVER")
 @store_option
 @this_node_option("RESOLVER")
@@ -72,7 +57,7 @@ def resolver() -> None:
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
-def run(
+def resolver(
     files: tuple[Path, ...],
     store: str | None,
     node: str | None,
@@ -109,27 +94,3 @@ def _source(cluster: cluster_source.Source) -> Source:
     if isinstance(cluster, ClusterInEtcd):
         return WorkloadNames(cluster.store.kv, cluster.node)
     return MemberNames(cluster.read, keys_directory())
-
-
-@resolver.command()
-@run_dir_option
-@output_option
-def show(run_dir: Path, output: str) -> None:
-    """Show the names that it knows, and the questions that it had. Exits 3 if it does not run."""
-    try:
-        found = service.read_status(run_dir)
-    except Unavailable as error:
-        click.echo(str(error), err=True)
-        sys.exit(Exit.UNREACHABLE)
-    rows = sorted(_rows(found), key=lambda row: (row["name"], row["node"] or ""))
-    emit({**found, "names": rows}, output, rows, _COLUMNS)
-    if is_text(output):
-        counted = ", ".join(f"{number} {name}" for name, number in found["questions"].items() if number)
-        click.echo(f"at {' and '.join(found['addresses'])}; questions: {counted or 'none'}")
-        if found["unheard"]:
-            click.echo(f"not all names are known: {found['unheard']}")
-
-
-def _rows(found: dict[str, Any]) -> list[dict[str, Any]]:
-    every = ((full_name(name, item["network"]), item) for item in found["names"] for name in item["names"])
-    return [{"name": name, "addresses": item["addresses"], "node": item["node"]} for name, item in every if name]

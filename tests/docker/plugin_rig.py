@@ -26,7 +26,6 @@ import pytest
 
 from bgpctl.attach import ledger_file
 from bgpctl.attach import netns as attach_netns
-from bgpctl.attach.dns.service import read_status
 from bgpctl.core.ipam.ledger import Ledger
 from bgpctl.core.ipam.names import STATUS_FILE
 from bgpctl.lab import lab as labs
@@ -63,7 +62,17 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
-_OWN_RUN: Final = "mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins && exec sleep infinity"
+_OWN_RUN: Final = """\
+set -e
+lab=$(mktemp -d)
+mount --bind /run/bgpctl "$lab"
+mount -t tmpfs tmpfs /run
+mkdir -p /run/bgpctl /run/docker
+mount --move "$lab" /run/bgpctl
+rmdir "$lab"
+mkdir /run/docker/plugins
+exec sleep infinity
+"""
 
 
 def needs_engine() -> None:
@@ -116,6 +125,7 @@ class Host:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "DOCKER_HOST": self.engine,
             "BGPCTL_STATE_DIR": str(self.state),
+            "BGPCTL_RUN_DIR": str(self.lab.run_dir(self.node)),
         }
         variables = {**os.environ, **ours}
         return subprocess.run(
@@ -132,9 +142,7 @@ class Host:
         """The cluster, this node and its ledger, as options of a service."""
         cluster = ("-f", str(self.place.parent / "cluster.yaml"))
         if self.lab.topology.stores:
-            store = self.place / stores.STORE_FILE  # this host does not see the lab's own below /run
-            shutil.copyfile(self.lab.run_dir(self.node) / stores.STORE_FILE, store)
-            cluster = ("--store", str(store))
+            cluster = ("--store", str(self.lab.run_dir(self.node) / stores.STORE_FILE))
         return *cluster, "--node", self.node, "--state-dir", str(self.state)
 
     # The plugin ------------------------------------------------------------------------------------------------
@@ -224,18 +232,16 @@ class Host:
     # Names -----------------------------------------------------------------------------------------------------
 
     def start_resolver(self) -> None:
-        """It sees the lab's run directory, as the agent does."""
         run_dir, keys = self.lab.run_dir(self.node), self.lab.keys(self.node)
         own = ("--run-dir", str(run_dir), "--keys", str(keys))
-        command = (sys.executable, "-m", "bgpctl", "resolver", "run", *self._where(), *own)
-        enter = ("nsenter", f"--net={attach_netns.NETNS / self.namespace}")
+        command = (*self._enter(), sys.executable, "-m", "bgpctl", "resolver", *self._where(), *own)
         with (self.place / "resolver.log").open("ab") as output:
-            self.resolver = subprocess.Popen((*enter, *command), stdout=output, stderr=output, start_new_session=True)
+            self.resolver = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         wait_until((run_dir / STATUS_FILE).exists, within_s=30)
 
     def names(self) -> set[str]:
         """All that its resolver knows."""
-        rows = read_status(self.lab.run_dir(self.node))["names"]
+        rows = self.lab.read(self.node, "names")["names"]
         return {name for row in rows for name in row["names"]}
 
     # Docker ----------------------------------------------------------------------------------------------------

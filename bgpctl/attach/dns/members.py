@@ -28,7 +28,7 @@ from bgpctl.ports import Unavailable
 
 log = logging.getLogger("bgpctl.dns")
 
-VIEW: Final = "names"
+VIEW: Final = "names?own=true"
 _ROUND_S: Final = 2.0
 _PACE_S: Final = 0.25
 _WITHIN_S: Final = 3.0

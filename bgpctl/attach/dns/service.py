@@ -14,7 +14,6 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -113,16 +112,3 @@ def have_addresses() -> list[Address]:
             continue
         made.append(address)
     return made
-
-
-def read_status(run_dir: Path) -> dict[str, Any]:
-    """The file of a resolver that runs, or ran. Raises Unavailable."""
-    path = run_dir / STATUS_FILE
-    with suppress(ValueError, AttributeError):
-        try:
-            found = json.loads(filesystem.read(path))
-        except OSError as error:
-            raise Unavailable(f"{path} cannot be read: {error.strerror}; does `bgpctl resolver run` run?") from error
-        if found.get("schema") == STATUS_SCHEMA:
-            return dict(found)
-    raise Unavailable(f"{path} is no status of a resolver of this version")
