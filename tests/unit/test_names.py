@@ -174,9 +174,9 @@ def test_what_does_not_fit_is_left_out_and_the_answer_says_so() -> None:
         (b"\x12\x34\x00" + bytes(9), "FORMERR"),
         (b"\x12\x34\x01\x00\x00\x01" + bytes(6), "FORMERR"),
         (b"\x12\x34\x29\x00" + bytes(8), "NOTIMP"),
-        (dns.message.make_query("web.blue.bgpctl", "AXFR").to_wire(), "REFUSED"),
-        (dns.message.make_query("web.blue.bgpctl", "A", rdclass="CH").to_wire(), "REFUSED"),
-        (dns.message.make_query("web.blue.bgpctl", "A", use_edns=1).to_wire(), "BADVERS"),
+        (dns.message.make_query("web.blue.bgpctl", "AXFR", id=7).to_wire(), "REFUSED"),
+        (dns.message.make_query("web.blue.bgpctl", "A", rdclass="CH", id=7).to_wire(), "REFUSED"),
+        (dns.message.make_query("web.blue.bgpctl", "A", use_edns=1, id=7).to_wire(), "BADVERS"),
     ],
 )
 def test_what_is_no_question_for_us_has_a_short_answer_or_none(content: bytes, code: str | None) -> None:
