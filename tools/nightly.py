@@ -79,7 +79,8 @@ PARTS: Final = (
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part(
         "docker",
-        f"{PYTEST} tests/nightly/test_docker_plugin.py tests/nightly/test_docker_document.py",
+        f"{PYTEST} tests/nightly/test_docker_plugin.py tests/nightly/test_docker_document.py"
+        " tests/nightly/test_compose_names.py",
         10,
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),

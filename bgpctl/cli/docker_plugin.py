@@ -6,15 +6,10 @@ Refuses to know: Docker's protocol and what is done for it (attach/docker).
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +18,7 @@ import click
 from bgpctl.agent import logs
 from bgpctl.attach.docker import engine, server, service
 from bgpctl.attach.docker.messages import Rejected
+from bgpctl.cli.cluster_source import source_of
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import store_option
 from bgpctl.cli.registry import chosen_store, opened
@@ -30,73 +26,12 @@ from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.ports import NotPossibleNow, Unavailable
+from bgpctl.ports import Unavailable
 from bgpctl.process import parts
-from bgpctl.store import texts
-from bgpctl.store.etcd.addresses import ClaimedAddresses
 from bgpctl.store.etcd.options import UnusableStore
-
-log = logging.getLogger("bgpctl.docker")
 
 _SOCKET: Final = Path("/run/docker/plugins/bgpctl.sock")
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
-
-
-@dataclass(slots=True)
-class ClusterFiles:
-    """
-    The cluster files, read again when they were replaced or edited. While they have errors, or cannot be read, their
-    last good content counts. Any thread may call.
-    """
-
-    files: Sequence[Path]
-    node: str
-    _reader: texts.Reader = field(default_factory=texts.Reader)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _seen: object = None
-    _good: Intent | None = None
-    _problem: str = ""
-
-    def read(self) -> tuple[Intent, Node]:
-        """The cluster and this node. Raises Rejected."""
-        with self._lock:
-            seen = tuple(map(_version, self.files))
-            if seen != self._seen or self._good is None:
-                self._seen = seen
-                self._load()
-            if self._good is None:
-                raise Rejected(self._problem)
-        node = self._good.node(self.node)
-        if node is None:
-            raise Rejected(f"{self.node} is not a node of {', '.join(map(str, self.files))}; see --node")
-        return self._good, node
-
-    def _load(self) -> None:
-        loaded = self._reader.understand(self.files, texts.read_texts(self.files))
-        if isinstance(loaded, Intent):
-            self._good = loaded
-            return
-        first = loaded[0]
-        self._problem = (
-            f"{first.place}: {first.path}: {first.message}" if first.path else f"{first.place}: {first.message}"
-        )
-        log.warning("the last good cluster file stays: %s", self._problem)
-
-
-def _version(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _of_store(registry: ClaimedAddresses) -> tuple[Intent, Node]:
-    """Raises Rejected."""
-    try:
-        return registry.cluster()
-    except NotPossibleNow as error:
-        raise Rejected(str(error)) from error
 
 
 @click.command("docker-plugin")
@@ -139,12 +74,22 @@ def docker_plugin(
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    here, store = node or socket.gethostname(), chosen_store(context)
+    store = chosen_store(context)
     try:
-        registry = opened(store, here, state_dir) if store else None
-        cluster = partial(_of_store, registry) if registry else ClusterFiles(files, here).read
+        cluster = source_of(files, store, node, "docker")
+        registry = opened(store, cluster.node, state_dir) if store else None
         listening = server.passed(os.environ) or server.listening(at)
     except (Unavailable, UnusableStore) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    service.run(listening, service.Places(state_dir, docker), cluster, now, ended, registry)
+
+    def read() -> tuple[Intent, Node]:
+        try:
+            return cluster.read()
+        except Unavailable as error:
+            raise Rejected(str(error)) from error
+
+    try:
+        service.run(listening, service.Places(state_dir, docker), read, now, ended, registry)
+    finally:
+        cluster.close()

@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "peer": "operate",
     "plan": "plan",
     "render": "render_intent",
+    "resolver": "resolver",
     "schema": "schema",
     "show": "show",
     "simulate": "simulate",

@@ -244,6 +244,18 @@ class Driver:
 
         self._edit(with_it)
 
+    def call(self, endpoint: str, labels: Mapping[str, str]) -> None:
+        """Have these labels at an endpoint's workload, if there is one; by them it has a name."""
+
+        def with_labels(ledger: Ledger) -> Ledger:
+            known = ledger.of_endpoint(endpoint)
+            if known is None:
+                return ledger
+            request = replace(known.request, labels=tuple(sorted(labels.items())))
+            return ledger.with_workload(replace(known, request=request))
+
+        self._edit(with_labels)
+
     def publish_again(self) -> None:
         """Have the published ports as they were, if they are not. Raises PublishFailed."""
         self._publish()
