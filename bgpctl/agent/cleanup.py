@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bgpctl.agent import service_memory
 from bgpctl.core.dataplane.effects import Failure, Op, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.dataplane.plan import cleanup as removal_of_ours
@@ -31,6 +32,7 @@ def clean_up(
     with run_directory.hold():
         speaker.shutdown()
         speaker.close()
+        service_memory.forget(run_directory)
         kernel = open_kernel()
         try:
             restored = (Remove(before, NOT_WANTED) for before in kernel.changed_sysctls())

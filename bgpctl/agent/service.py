@@ -23,6 +23,7 @@ from bgpctl.agent.journal import Entry
 from bgpctl.agent.others import Others
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
+from bgpctl.agent.service_memory import ServiceMemory
 from bgpctl.agent.snapshot import Snapshot, Source
 from bgpctl.core.agent.state import State
 from bgpctl.core.net.objects import Drops, Traffic
@@ -81,7 +82,8 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
     with process.run_directory.hold():
         clock = ports.clock
         others = Others(lambda: runner, servers.keys, lambda: clock.date().timestamp(), clock.now_s, ports.prober.watch)
-        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
+        memory = ServiceMemory(process.run_directory, clock)
+        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s, memory)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
         with _serving(runner, ports, process, servers, others):
@@ -101,7 +103,7 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
 
     def snapshot() -> Snapshot:
         source = Source(store=ports.store.status())
-        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops)
+        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops, health=runner.health)
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
@@ -124,7 +126,7 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
             return config_changes.plan(runner.state, store, query, host.connected())
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
         now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status())
-        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster)
+        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster, runner.health)
         if view == views.KERNEL:
             return views.kernel(snapshot, host.snapshot)
         return views.answer(view, snapshot)

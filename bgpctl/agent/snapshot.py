@@ -20,6 +20,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Traffic
+from bgpctl.core.services.health import Health
 from bgpctl.ports import StoreStatus
 
 Json: TypeAlias = dict[str, Any]
@@ -66,7 +67,7 @@ _FILES: Final = Source()
 class Snapshot:
     """
     One state with what a view needs beside it: the time, of the state's own clock, the query, and functions that
-    return the traffic of each link, what filters dropped there, and the last events. `source` is where the
+    return the traffic of each link, what filters dropped there, the last events, and the health of services. `source` is where the
     configuration comes from, `cluster` this agent among others.
     """
 
@@ -80,6 +81,7 @@ class Snapshot:
         source: Source = _FILES,
         drops: Callable[[], Mapping[str, tuple[Drops, ...]]] = dict,
         cluster: Cluster | None = None,
+        health: Callable[[], Mapping[str, Health]] = dict,
     ) -> None:
         self.state = state
         self.now_s = now_s
@@ -87,6 +89,7 @@ class Snapshot:
         self.traffic = traffic
         self.drops = cache(drops)  # it takes processes
         self.happened = happened
+        self.health = health
         self.unconfirmed_s = source.unconfirmed_s
         self.store = source.store
         self.cluster = cluster or Cluster()

@@ -13,7 +13,16 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, proof_views, words
+from bgpctl.agent import (
+    bgp_views,
+    event_words,
+    filter_views,
+    health,
+    operator_commands,
+    proof_views,
+    service_views,
+    words,
+)
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
@@ -416,6 +425,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "configuration": configuration,
     "pools": pools,
     "blocks": blocks,
+    "services": service_views.services,
     "events": events,
 }
 MAP: Final = "map-part"

@@ -91,7 +91,7 @@ def outline(intent: Intent) -> Outline:
 
 def received(value: object) -> Outline:
     """An outline that another member sent. Raises ValueError if it is none. Its texts may be any."""
-    if not isinstance(value, dict) or not _NEEDED <= value.keys():
+    if not isinstance(value, dict) or not value.keys() >= _NEEDED:
         raise ValueError("no outline of a configuration")
     for named in value.values():
         if not isinstance(named, dict) or not all(isinstance(item, dict) for item in named.values()):

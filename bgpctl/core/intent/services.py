@@ -20,7 +20,6 @@ from bgpctl.core.cluster.tunnel_addresses import labels_of
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Located, ServiceDraft, Stated, located, read_selector
 from bgpctl.core.intent.field_kinds import (
-    ADDRESS,
     PORT,
     SELECTOR,
     FieldKind,
