@@ -102,8 +102,8 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
     traffic, drops, clock = partial(_traffic, process.host), partial(_drops, process.host), ports.clock
 
     def snapshot() -> Snapshot:
-        source = Source(store=ports.store.status())
-        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops, health=runner.health)
+        source = Source(store=ports.store.status(), health=runner.health)
+        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops)
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:
@@ -125,8 +125,8 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
         if view == "plan":
             return config_changes.plan(runner.state, store, query, host.connected())
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
-        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status())
-        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster, runner.health)
+        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status(), runner.health)
+        snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster)
         if view == views.KERNEL:
             return views.kernel(snapshot, host.snapshot)
         return views.answer(view, snapshot)

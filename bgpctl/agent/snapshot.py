@@ -55,10 +55,14 @@ class Cluster:
 
 
 class Source(NamedTuple):
-    """Where the configuration comes from: when a change is undone, and how a store that can be away stands."""
+    """
+    What follows from no event: when a change of the configuration is undone, how a store that can be away stands, and
+    how the last checks of services went.
+    """
 
     unconfirmed_s: float | None = None
     store: StoreStatus | None = None
+    health: Callable[[], Mapping[str, Health]] = dict
 
 
 _FILES: Final = Source()
@@ -67,7 +71,7 @@ _FILES: Final = Source()
 class Snapshot:
     """
     One state with what a view needs beside it: the time, of the state's own clock, the query, and functions that
-    return the traffic of each link, what filters dropped there, the last events, and the health of services. `source` is where the
+    return the traffic of each link, what filters dropped there, and the last events. `source` is where the
     configuration comes from, `cluster` this agent among others.
     """
 
@@ -81,7 +85,6 @@ class Snapshot:
         source: Source = _FILES,
         drops: Callable[[], Mapping[str, tuple[Drops, ...]]] = dict,
         cluster: Cluster | None = None,
-        health: Callable[[], Mapping[str, Health]] = dict,
     ) -> None:
         self.state = state
         self.now_s = now_s
@@ -89,7 +92,7 @@ class Snapshot:
         self.traffic = traffic
         self.drops = cache(drops)  # it takes processes
         self.happened = happened
-        self.health = health
+        self.health = source.health
         self.unconfirmed_s = source.unconfirmed_s
         self.store = source.store
         self.cluster = cluster or Cluster()

@@ -202,7 +202,7 @@ _SERVICES: Final[Sequence[Column]] = (
     Column("STATE", lambda row: row["state"]),
     Column("SINCE", lambda row: None if row["age_s"] is None else age(row["age_s"]), goes=2),
     Column("PEERS", lambda row: row["announced_to"], goes=1),
-    Column("LAST FAILURE", lambda row: _failure(row), wraps=True),
+    Column("LAST FAILURE", _failure, wraps=True),
 )
 
 _CONFIGURATION: Final[Sequence[Column]] = (
