@@ -35,7 +35,7 @@ from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Sysctl, Traffic
 from bgpctl.core.services.health import Outcome
@@ -246,9 +246,10 @@ class Speaker(Protocol):
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
         """Queue commands in order. Dropped while detached: SpeakerAttached is the time to begin anew."""
 
-    def shutdown(self) -> None:
+    def shutdown(self, withdrawing: Collection[Prefix] = ()) -> None:
         """
-        End the speaker and all its sessions.
+        End the speaker and all its sessions. These prefixes are withdrawn before, as far as the speaker still can: what
+        else it announced peers may keep for its restart time.
 
         Raises:
             Unavailable: it was not started here, and could not be ended.

@@ -19,7 +19,7 @@ def clean_up(
     open_kernel: Callable[[], Kernel], speaker: Speaker, run_directory: RunDirectory
 ) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """
-    End the node's BGP speaker, remove everything that is ours from its kernel, and put back the sysctls that were
+    Withdraw the addresses of services, end the node's BGP speaker, remove everything that is ours from its kernel, and put back the sysctls that were
     changed.
 
     Returns:
@@ -30,7 +30,7 @@ def clean_up(
         Unavailable: the kernel cannot be opened, or a BGP speaker still announces for this node.
     """
     with run_directory.hold():
-        speaker.shutdown()
+        speaker.shutdown(service_memory.announced(run_directory))
         speaker.close()
         service_memory.forget(run_directory)
         kernel = open_kernel()

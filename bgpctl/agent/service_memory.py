@@ -14,7 +14,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.services.health import Status, Verdict
 from bgpctl.ports import Clock, RunDirectory, Unavailable
 
@@ -32,14 +32,8 @@ class ServiceMemory:
 
     def recall(self) -> tuple[Verdict, ...]:
         """The verdicts that were kept; none if they cannot be read."""
-        content = self._directory.read(_FILE)
-        try:
-            found = json.loads(content) if content else {}
-            if found.get("boot") != self._clock.boot_id():
-                return ()
-            return tuple(map(_read, found["services"]))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return ()
+        boot, verdicts = _kept(self._directory)
+        return verdicts if boot == self._clock.boot_id() else ()
 
     def keep(self, verdicts: Iterable[Verdict]) -> None:
         """Keep these in place of the former ones."""
@@ -48,6 +42,22 @@ class ServiceMemory:
             self._directory.write(_FILE, json.dumps(body).encode())
         except Unavailable as error:
             log.warning("verdicts on services are not kept: %s", error)
+
+
+def announced(directory: RunDirectory) -> tuple[Prefix, ...]:
+    """The addresses that the speaker may announce for an agent that is gone."""
+    _, verdicts = _kept(directory)
+    return tuple(sorted({verdict.address.host_prefix for verdict in verdicts if verdict.status is Status.UP}))
+
+
+def _kept(directory: RunDirectory) -> tuple[str, tuple[Verdict, ...]]:
+    """The boot, and the verdicts; nothing where the file is not what it should be."""
+    content = directory.read(_FILE)
+    try:
+        found = json.loads(content) if content else {}
+        return str(found["boot"]), tuple(map(_read, found["services"]))
+    except (ValueError, KeyError, TypeError):
+        return "", ()
 
 
 def forget(directory: RunDirectory) -> None:
