@@ -78,7 +78,8 @@ def _encapsulated(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
     how = "unencapsulated" if reason.encapsulation == DIRECT else _name(reason.encapsulation)
     own = node.underlay(reason.remote.version) if reason.remote else None
-    return f"pool {reason.pool}: {how}, {reason.remote} is {inside} {own.network if own else 'any subnet of this node'}"
+    where = f"pool {reason.pool}" if reason.pool else "in no pool"
+    return f"{where}: {how}, {reason.remote} is {inside} {own.network if own else 'any subnet of this node'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
