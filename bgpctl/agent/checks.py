@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from bgpctl.core.agent.events import ServicesJudged
 from bgpctl.core.cluster.configuration import Node, Service
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.services.health import Health, Status, Verdict, judged
+from bgpctl.core.services.health import Health, Status, Verdict, counted
 from bgpctl.ports import Checker, Clock, Instance, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
@@ -157,7 +157,7 @@ class _Worker:
             due_s = began_s + task.service.interval_ms / 1000
 
     def _turn(self, due_s: float) -> _Task | None:
-        """What to check, once it is time; at once if it is new. None when stopped."""
+        """The next check, once it is time; at once if it is new. None when stopped."""
         with self._changed:
             wait_s = max(0.0, due_s - self._clock.now_s())
             self._changed.wait_for(lambda: self._stopped or self._is_new, wait_s)
@@ -175,7 +175,7 @@ class _Worker:
             if self._stopped or not self._task or self._task.service.address != task.service.address:
                 return
             before = self.health or Health(Status.CHECKING, at_s)
-            self.health = now = judged(before, task.service, outcome, at_s)
+            self.health = now = counted(before, task.service, outcome, at_s)
         if now.status is not before.status:
             facts = {"service": task.service.name, "address": task.service.address, "failure": now.failure}
             log.log(_LEVELS[now.status], "service is %s", now.status.value, extra={"facts": facts})

@@ -19,8 +19,8 @@ def clean_up(
     open_kernel: Callable[[], Kernel], speaker: Speaker, run_directory: RunDirectory
 ) -> tuple[Sequence[Op], tuple[Failure, ...]]:
     """
-    Withdraw the addresses of services, end the node's BGP speaker, remove everything that is ours from its kernel, and put back the sysctls that were
-    changed.
+    Withdraw the addresses of services, end the node's BGP speaker, remove everything that is ours from its kernel, and
+    put back the sysctls that were changed.
 
     Returns:
         The operations, and those that the kernel refused.

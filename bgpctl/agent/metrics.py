@@ -44,8 +44,8 @@ class _States(Collector):
         yield from _node(snapshot)
         yield from _tunnels(views.tunnels(snapshot)["tunnels"])
         yield from _workloads(filter_views.of_workloads(snapshot))
-        yield from _services(service_views.services(snapshot)["services"])
         if snapshot.state.bgp.config:
+            yield from _services(service_views.services(snapshot)["services"])
             yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
 
     def describe(self) -> Iterator[Metric]:

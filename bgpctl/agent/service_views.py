@@ -61,7 +61,7 @@ def _here(snapshot: Snapshot, service: Service, health: Health | None) -> Json:
 
 
 def _elsewhere(snapshot: Snapshot, service: Service, node: Node) -> Json:
-    """What that node announces, as far as it is received here from the node or from a reflector."""
+    """The path of that node, if one is received here from the node or from a reflector."""
     tables = snapshot.state.bgp.adj_rib_in.values()
     paths = (found for table in tables if (found := table.paths.get(service.prefix)))
     path = next((found for found in paths if found.path.next_hop in node.addresses), None)
@@ -80,7 +80,7 @@ def _check(service: Service) -> str:
 
 
 def _what(check: Check) -> str:
-    """Of a command the program alone: its arguments may be no one else's business."""
+    """In a few words; of a command the program alone, since its arguments are for the operator."""
     if check.command:
         return check.command[0]
     return f"http {check.http}{check.path}" if check.http else f"tcp {check.tcp}"

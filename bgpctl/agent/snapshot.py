@@ -56,7 +56,7 @@ class Cluster:
 
 class Source(NamedTuple):
     """
-    What follows from no event: when a change of the configuration is undone, how a store that can be away stands, and
+    Knowledge that follows from no event: when a change of the configuration is undone, how a store that can be away stands, and
     how the last checks of services went.
     """
 

@@ -4,8 +4,8 @@ Checks of instances on a Linux host: a connection, a GET, or a program.
 An instance that the node has itself is asked from its own address: then no other host can answer for it, also while the
 address is not there yet and a route leads to another instance.
 
-A program runs as nobody, without capabilities, in a session of its own, whose processes end with the check. What it
-writes is kept as far as its last line goes.
+A program runs as the user 65534, without capabilities, in a session of its own, whose processes end with the check. Of
+its output the last line is kept.
 
 Refuses to know: how many checks must pass or fail, when they are due.
 """
@@ -27,7 +27,8 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.core.services.health import Outcome
 from bgpctl.ports import Checker, Instance, Unavailable
 
-NOBODY: Final = 65534
+UNPRIVILEGED: Final = 65534
+"""The user and the group that own nothing, on every Linux."""
 _ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _OWN_LACK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN})
 """This process or its host has nothing left: no fault of the instance."""
@@ -136,13 +137,13 @@ def _command(service: Service, instance: Instance, deadline_s: float, is_cancell
             cwd="/",
             env=_ENVIRONMENT | given,
             start_new_session=True,
-            user=NOBODY if is_root else None,
-            group=NOBODY if is_root else None,
+            user=UNPRIVILEGED if is_root else None,
+            group=UNPRIVILEGED if is_root else None,
             extra_groups=() if is_root else None,
         )
     except PermissionError as error:
         if error.filename is None:
-            return f"{program} cannot be run as nobody: the agent lacks CAP_SETUID or CAP_SETGID"
+            return f"{program} cannot be run as user 65534: the agent lacks CAP_SETUID or CAP_SETGID"
         return f"{program}: {_in_words(error)}"
     if process.stdout is None:
         raise AssertionError("its output is a pipe")

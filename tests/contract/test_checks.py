@@ -16,7 +16,7 @@ from bgpctl.core.cluster.configuration import Check, Service
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.services.health import Outcome
 from bgpctl.ports import Instance
-from bgpctl.process.checks import NOBODY, HostChecker
+from bgpctl.process.checks import UNPRIVILEGED, HostChecker
 from tests.waiting import SLOWNESS, wait_until
 
 HERE = Address.parse("127.0.0.1")
@@ -193,11 +193,11 @@ def test_a_command_has_a_plain_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.failure == "/bin/sh: exit code 1: web 127.0.0.1 /"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="another user cannot be told to become nobody")
-def test_a_command_runs_as_nobody_without_capabilities() -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_command_runs_as_a_user_that_owns_nothing_without_capabilities() -> None:
     found = outcome(shell("echo $(id -u) $(id -G) $(grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status | cut -f 2); exit 1"))
     nothing = "0000000000000000"
-    assert found.failure == f"/bin/sh: exit code 1: {NOBODY} {NOBODY} {nothing} {nothing} {nothing}"
+    assert found.failure == f"/bin/sh: exit code 1: {UNPRIVILEGED} {UNPRIVILEGED} {nothing} {nothing} {nothing}"
 
 
 def test_no_process_of_a_command_outlives_it() -> None:

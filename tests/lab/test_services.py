@@ -25,7 +25,7 @@ from tests.waiting import SLOWNESS, wait_until
 ADDRESS: Final = "192.0.2.80"
 ROUTERS: Final = ("tor-f", "tor-b")
 FALL_S: Final = 3 * 0.5
-"""As the topology has it: fall × interval."""
+"""As the topology has it: fall times interval."""
 ALLOWED_S: Final = FALL_S + 1.0
 
 SERVER: Final = """

@@ -6,14 +6,14 @@ and it changes at the outcome that completes such a run and at no other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bgpctl.core.cluster.configuration import Check, Service
 from bgpctl.core.net.addresses import Address
-from bgpctl.core.services.health import Health, Outcome, Status, judged
+from bgpctl.core.services.health import Health, Outcome, Status, counted
 
 PASSED, FAILED = Outcome(), Outcome("connection refused")
 OUTCOMES = st.lists(st.sampled_from((PASSED, FAILED)), max_size=40)
@@ -41,7 +41,9 @@ def courses(service: Service, outcomes: Sequence[Outcome]) -> list[Health]:
     """The health before the first outcome and after each; outcome n comes at n seconds."""
     begun = Health(Status.CHECKING, 0.0)
     numbered = enumerate(outcomes, 1)
-    return list(accumulate(numbered, lambda health, item: judged(health, service, item[1], float(item[0])), initial=begun))
+    return list(
+        accumulate(numbered, lambda health, item: counted(health, service, item[1], float(item[0])), initial=begun)
+    )
 
 
 @given(SERVICES, OUTCOMES)
@@ -55,7 +57,7 @@ def test_the_status_is_that_of_the_last_complete_run(service: Service, outcomes:
 def test_since_is_the_outcome_that_changed_the_status(service: Service, outcomes: list[Outcome]) -> None:
     found = courses(service, outcomes)
     changed_s = 0.0
-    for number, (before, after) in enumerate(zip(found, found[1:], strict=False), 1):
+    for number, (before, after) in enumerate(pairwise(found), 1):
         changed_s = float(number) if after.status is not before.status else changed_s
         assert after.since_s == changed_s
 
@@ -65,5 +67,5 @@ def test_an_instance_at_rest_is_one_value(service: Service, outcomes: list[Outco
     """More of the same outcome than can matter changes nothing but the time of the last failure."""
     last = courses(service, outcomes)[-1]
     for _ in range(service.rise):
-        last = judged(last, service, PASSED, 100.0)
-    assert judged(last, service, PASSED, 101.0) == last
+        last = counted(last, service, PASSED, 100.0)
+    assert counted(last, service, PASSED, 101.0) == last

@@ -78,6 +78,7 @@ class Policy:
             and (here.own, here.node) == (there.own, there.node)
             and here.intent.pools == there.intent.pools
             and here.intent.advertisements == there.intent.advertisements
+            and here.intent.services == there.intent.services
         )
 
     @property

@@ -30,7 +30,7 @@ from bgpctl.core.intent.field_kinds import (
 )
 from bgpctl.core.intent.fields import Fields, parse_address, parse_prefix
 from bgpctl.core.intent.shapes import ref
-from bgpctl.core.intent.tables import Row, Table
+from bgpctl.core.intent.tables import Row, Table, Written
 from bgpctl.core.intent.tree import Scalar, shown
 from bgpctl.core.intent.values import community
 from bgpctl.core.net.addresses import Address, Prefix
@@ -71,7 +71,7 @@ _CHECK: Final = Table(
             "command",
             several(_word, "command", ref("text")),
             "command",
-            "A program by its absolute path, with its arguments; it runs as nobody, and passes if it exits with 0.",
+            "A program by its absolute path, with its arguments; it runs as user 65534, and passes if it exits with 0.",
         ),
     ),
     Check,
@@ -190,8 +190,12 @@ def _is_near(address: Address, node: Node) -> bool:
     return any(own.network.holds(address) for own in (node.address, node.address6) if own)
 
 
-def written_service(service: Service) -> object:
-    """The service in the short form."""
+def written_services(intent: Intent) -> Written:
+    """The services in the short form, by name."""
+    return {service.name: _written(service) for service in intent.services}
+
+
+def _written(service: Service) -> Written:
     implied_ms = min(CHECK_MS, service.interval_ms)
     return SERVICE.write(service, timeout_ms=None if service.timeout_ms == implied_ms else service.timeout_ms)
 

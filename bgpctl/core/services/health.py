@@ -1,5 +1,5 @@
 """
-Rise and fall: whether a node's instance of a service is well, by the outcomes of its checks in a row.
+Rise and fall: the status of a node's instance of a service, by the outcomes of its checks in a row.
 
 One check says little: a server that restarts refuses a connection or two, and one that is about to fail answers now and
 then. So a status changes after `rise` checks in a row that passed, or `fall` in a row that failed, and stays as it is
@@ -68,11 +68,11 @@ class Health:
     failed_at_s: float = 0.0
 
     def verdict(self, service: Service) -> Verdict:
-        """What the loop is told."""
+        """The verdict that the loop gets."""
         return Verdict(service.name, service.address, self.status, self.since_s, self.failure)
 
 
-def judged(health: Health, service: Service, outcome: Outcome, at_s: float) -> Health:
+def counted(health: Health, service: Service, outcome: Outcome, at_s: float) -> Health:
     """After one more check, which ended at `at_s`."""
     if outcome.failure:
         failed = min(health.failed + 1, service.fall)
