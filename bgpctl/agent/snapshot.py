@@ -56,8 +56,8 @@ class Cluster:
 
 class Source(NamedTuple):
     """
-    Knowledge that follows from no event: when a change of the configuration is undone, how a store that can be away stands, and
-    how the last checks of services went.
+    Knowledge that follows from no event: when a change of the configuration is undone, how a store that can be away
+    stands, and how the last checks of services went.
     """
 
     unconfirmed_s: float | None = None

@@ -142,7 +142,7 @@ def _command(service: Service, instance: Instance, deadline_s: float, is_cancell
             extra_groups=() if is_root else None,
         )
     except PermissionError as error:
-        if error.filename is None:
+        if error.errno == errno.EPERM:  # of a program that may not be executed it is EACCES
             return f"{program} cannot be run as user 65534: the agent lacks CAP_SETUID or CAP_SETGID"
         return f"{program}: {_in_words(error)}"
     if process.stdout is None:

@@ -53,7 +53,7 @@ def _say(channel: Channel, advertised: Mapping[Address, Iterable[Prefix]], wante
 
 
 def _advertised(channel: Channel) -> Mapping[Address, Iterable[Prefix]]:
-    """What each peer has been sent, as ExaBGP lists it."""
+    """The prefixes that each peer has been sent, as ExaBGP lists them."""
     found: dict[Address, list[Prefix]] = {}
     channel.write(encode.ASK_STATE)
     end_s = time.monotonic() + _LISTED_WITHIN_S

@@ -224,7 +224,7 @@ def test_a_check_that_is_cancelled_ends_its_command() -> None:
 
 
 def processes_with(word: str) -> list[int]:
-    """Those that have it among their arguments."""
+    """The processes that have it among their arguments."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:

@@ -249,7 +249,7 @@ class Advertisement:
 @dataclass(frozen=True, slots=True)
 class Check:
     """
-    What shows that an instance of a service is well: exactly one of the first three.
+    The proof that an instance of a service is well: exactly one of the first three.
 
     Attributes:
         tcp: a TCP port that accepts a connection.

@@ -470,7 +470,7 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
 
 
 def _all_hops(own: Dataplane, remote: Dataplane) -> AbstractSet[NextHop]:
-    """Those of workloads too, of which there are few, if any."""
+    """Next hops to workloads too, of which there are few, if any."""
     return own.next_hops | remote.next_hops if own.next_hops else remote.next_hops
 
 
