@@ -82,7 +82,7 @@ def object_line(obj: KernelObject) -> str:
         case Sysctl():
             return f"sysctl {obj.name}={obj.value}"
         case LinkAddress():
-            return f"address {obj.address} dev {obj.link}"
+            return f"address {obj.address} dev {obj.link}" + (f" proto {obj.protocol}" if obj.protocol else "")
         case Decap() | InnerFilter() | WorkloadFilter() | Masquerade():
             return _of_packets(obj)
         case FdbEntry():

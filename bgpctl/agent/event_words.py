@@ -34,6 +34,7 @@ from bgpctl.core.agent.events import (
     RefreshRequested,
     SelfCheckMismatch,
     SendProbes,
+    ServicesJudged,
     Speak,
     WakeAt,
     Woken,
@@ -94,6 +95,8 @@ def _from_kernel(item: KernelEvent | OwnEvent) -> str:
             return "operations applied" + _failed(item)
         case Woken():
             return "timer expired"
+        case ServicesJudged(verdicts):
+            return ", ".join(words.service(item) for item in verdicts)
         case SelfCheckMismatch(parts):
             return words.selfcheck(parts)
         case _:

@@ -23,6 +23,7 @@ from bgpctl.agent.journal import Entry
 from bgpctl.agent.others import Others
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
+from bgpctl.agent.service_memory import ServiceMemory
 from bgpctl.agent.snapshot import Snapshot, Source
 from bgpctl.core.agent.state import State
 from bgpctl.core.ipam.names import STATUS_FILE
@@ -84,7 +85,8 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
         resolver = partial(resolver_views.read, partial(process.run_directory.read, STATUS_FILE))
         date_s, watch = lambda: clock.date().timestamp(), ports.prober.watch
         others = Others(lambda: runner, servers.keys, date_s, clock.now_s, watch, resolver)
-        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
+        memory = ServiceMemory(process.run_directory, clock)
+        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s, memory)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
         with _serving(runner, ports, process, servers, others):
@@ -103,7 +105,7 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
     traffic, drops, clock = partial(_traffic, process.host), partial(_drops, process.host), ports.clock
 
     def snapshot() -> Snapshot:
-        source = Source(store=ports.store.status())
+        source = Source(store=ports.store.status(), health=runner.health)
         return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops, cluster=others.cluster())
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
@@ -126,7 +128,7 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
         if view == "plan":
             return config_changes.plan(runner.state, store, query, host.connected())
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
-        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status())
+        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status(), runner.health)
         snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster)
         if view == views.KERNEL:
             return views.kernel(snapshot, host.snapshot)

@@ -21,6 +21,7 @@ from bgpctl.agent import (
     operator_commands,
     proof_views,
     resolver_views,
+    service_views,
     words,
 )
 from bgpctl.agent.errors import Unknown
@@ -426,6 +427,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "configuration": configuration,
     "pools": pools,
     "blocks": blocks,
+    "services": service_views.services,
     "events": events,
 }
 MAP: Final = "map-part"

@@ -22,6 +22,7 @@ from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.ports import NotPossibleNow, Store
+from bgpctl.process.checks import HostChecker
 from bgpctl.process.clock import LinuxClock
 from bgpctl.process.run_directory import DiskRunDirectory
 from bgpctl.process.service_manager import Systemd
@@ -94,7 +95,7 @@ def run(
     )
     bfd = BfdSupervisor(run_dir, alone=True)
     speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=choices.patched, alone=True), bfd)
-    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber(), choices.prove_every_s)
+    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber(), choices.prove_every_s, HostChecker())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, servers)
 

@@ -58,6 +58,13 @@ def _values(item: dict[str, Any]) -> str:
     return ", ".join(f"{name} {json.dumps(value)}".strip() for name, value in item.items())
 
 
+def _failure(row: Row) -> str | None:
+    if not row["failure"]:
+        return None
+    when = "" if row["failure_age_s"] is None else f" ({age(row['failure_age_s'])} ago)"
+    return f"{row['failure']}{when}"
+
+
 def _fate(row: Row) -> str:
     status = row["status"].replace("-", " ")
     return f"{status}: {row['reason']}" if row["reason"] else status
@@ -194,6 +201,15 @@ _BLOCKS: Final[Sequence[Column]] = (
     Column("HERE", lambda row: row["here"], goes=1),
 )
 
+_SERVICES: Final[Sequence[Column]] = (
+    Column("SERVICE", lambda row: row["service"]),
+    Column("ADDRESS", lambda row: row["address"]),
+    Column("NODE", lambda row: row["node"] + (" (here)" if row["here"] else "")),
+    Column("STATE", lambda row: row["state"]),
+    Column("SINCE", lambda row: None if row["age_s"] is None else age(row["age_s"]), goes=2),
+    Column("PEERS", lambda row: row["announced_to"], goes=1),
+    Column("LAST FAILURE", _failure, wraps=True),
+)
 
 _CONFIGURATION: Final[Sequence[Column]] = (
     Column("KIND", lambda row: row["kind"]),
@@ -351,6 +367,7 @@ _listing("names", _NAMES, "Names of workloads, as this node's resolver knows the
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")
+_listing("services", _SERVICES, "Service addresses: the nodes with an instance, and how that of this node is.")
 
 
 @show.command()

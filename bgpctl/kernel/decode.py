@@ -82,6 +82,7 @@ _STATS: Final = struct.Struct("=4Q")
 """struct rtnl_link_stats64 begins with packets received and sent, and the bytes of both."""
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
+_IFA_PROTO: Final = 11
 _IFA_F_OPTIMISTIC: Final = 0x04
 _IFA_F_TENTATIVE: Final = 0x40
 _UNUSABLE: Final = _IFA_F_TENTATIVE | _IFA_F_OPTIMISTIC
@@ -193,7 +194,9 @@ def link_address(body: bytes, names: Names) -> LinkAddress | None:
     family, length, flags, _, index = IFADDRMSG.unpack_from(body)
     if family not in _VERSION or index not in names or flags & _UNUSABLE == _IFA_F_TENTATIVE:
         return None
-    return LinkAddress(names[index], InterfaceAddress(address(own_address(body)), length))
+    is_ours = attributes(body, IFADDRMSG.size).get(_IFA_PROTO) == bytes((PROTOCOL,))
+    own = InterfaceAddress(address(own_address(body)), length)
+    return LinkAddress(names[index], own, PROTOCOL if is_ours else 0)
 
 
 def own_address(body: bytes) -> bytes:

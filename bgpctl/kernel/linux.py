@@ -352,7 +352,7 @@ class LinuxKernel(Kernel):
 
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
-            self._links.add_address(scene.index(wanted.link), wanted.address)
+            self._links.add_address(scene.index(wanted.link), wanted.address, wanted.protocol)
 
 
 def _refused(ops: Sequence[Op], refusals: Iterable[Refusal]) -> Iterator[Failure]:

@@ -93,3 +93,6 @@ class FakeRunDirectory(RunDirectory):
     def write(self, name: str, content: bytes) -> str:
         self.files[name] = content
         return name
+
+    def read(self, name: str) -> bytes | None:
+        return self.files.get(name)

@@ -1,8 +1,9 @@
 """
 The one decision: from a whole observation, and all other known facts, to the next commands.
 
-Announcements follow the operations, because a peer may use a route as soon as it is announced. Sessions that are not
-needed any more, and the speaker itself, go last.
+Announcements follow the operations, because a peer may use a route as soon as it is announced. The address of a
+service is withdrawn before them, because others have it too. Sessions that are not needed any more, and the speaker
+itself, go last.
 
 Refuses to know: why the observation was requested.
 """
@@ -18,6 +19,7 @@ from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
 from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.bgp.possible_sources import PossibleSources
+from bgpctl.core.bgp.speaker import Withdraw
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane import drift
@@ -26,7 +28,7 @@ from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.derive import Question, derived
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.paths import member_paths, paths_input
@@ -51,11 +53,21 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     migration_step = _migration_step(state, desired, intent, node, observed, at_s)
     state = _with_plan(state, migration_step, intent, node, observed, at_s)
     state = _with_paths(state, intent, node, observed)
+    had = _service_prefixes(state)
     state, announcements = advertise(state, at_s)
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
     state, apply = _close_difference(state, at_s)
     state, stop = _stop_speaker(state)
-    return state, (*send_probes, *apply, *speak((*requests, *announcements)), *configure, *stop)
+    first = tuple(item for item in announcements if isinstance(item, Withdraw) and item.prefix in had)
+    rest = tuple(item for item in announcements if item not in first) if first else announcements
+    return state, (*speak(first), *send_probes, *apply, *speak((*requests, *rest)), *configure, *stop)
+
+
+def _service_prefixes(state: State) -> frozenset[Prefix]:
+    """The addresses of services as they were last advertised."""
+    return frozenset(
+        service.prefix for item in state.memo.advertised.values() for service in item.wanted.made_from.services
+    )
 
 
 # Known facts ---------------------------------------------------------------------------------------------------

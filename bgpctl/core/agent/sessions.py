@@ -75,6 +75,7 @@ def advertise(
         links,
         draining=state.bgp.draining,
         accepts=accepted_by_kernel(observed) if observed else {},
+        services=state.services.announced(policy.ownership.intent, policy.ownership.node, observed),
     )
     bgp, advertised = state.bgp, state.memo.advertised
     if full_tables_to is None:

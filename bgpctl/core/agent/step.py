@@ -60,6 +60,7 @@ from bgpctl.core.agent.events import (
     Probed,
     RefreshRequested,
     SelfCheckMismatch,
+    ServicesJudged,
     WakeAt,
     Woken,
 )
@@ -103,6 +104,12 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
         case Woken():
             bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
             return _observe(replace(state, bgp=bgp), *speak(ends), anyway=True)
+        case ServicesJudged():
+            # At once, whatever the kernel is busy with: packets go to an instance that does not answer.
+            after, announcements = advertise(
+                replace(state, services=state.services.with_verdicts(event.verdicts)), at_s
+            )
+            return after, speak(announcements)
         case SelfCheckMismatch():
             # The next observation takes nothing over, and its plan is the repair.
             mismatches = state.selfcheck_mismatches + 1

@@ -17,7 +17,7 @@ from bgpctl.core.bgp.path import Attributes, Path, members
 from bgpctl.core.bgp.session_policy import SessionPolicy, session_policies
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.bgp.speaker import SpeakerConfig
-from bgpctl.core.cluster.configuration import FilterRule, Node
+from bgpctl.core.cluster.configuration import FilterRule, Node, Service
 from bgpctl.core.cluster.crossing import encapsulation_to
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.cluster.intent import Intent
@@ -78,6 +78,7 @@ class Policy:
             and (here.own, here.node) == (there.own, there.node)
             and here.intent.pools == there.intent.pools
             and here.intent.advertisements == there.intent.advertisements
+            and here.intent.services == there.intent.services
         )
 
     @property
@@ -180,6 +181,23 @@ def _ownership(ownership: BlockOwnership, session_policy: SessionPolicy, path: P
         yield Rejection(RejectCode.OTHERS_BLOCK, owner.name)
     if pool and session_policy.member and ownership.is_nobodys(prefix):
         yield Rejection(RejectCode.NOBODYS_BLOCK, pool.name)
+    service = ownership.service(prefix)
+    if service:
+        yield from _of_instance(ownership, session_policy, path, service)
+
+
+def _of_instance(
+    ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, service: Service
+) -> Iterator[Rejection]:
+    """
+    A node with an instance delivers to that, so it must not pass on the paths of others as if it led to them; and only
+    those that the configuration names may announce the address.
+    """
+    instances = ownership.instances(service)
+    if ownership.node in instances:
+        yield Rejection(RejectCode.OWN_SERVICE, service.name)
+    elif not any(_leads_to(ownership, session_policy, path, node) for node in instances):
+        yield Rejection(RejectCode.NO_INSTANCE, service.name)
 
 
 def _leads_to(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, owner: Node) -> bool:
@@ -198,6 +216,8 @@ def _default_policy(ownership: BlockOwnership, session_policy: SessionPolicy, pa
     """The rule where no filter has decided: RFC 8212's default for routers outside, pools for everyone else."""
     if path.prefix.length == 0:
         return Rejection(RejectCode.DEFAULT_ROUTE)
+    if ownership.service(path.prefix):  # of an instance, as was shown
+        return None
     pool = ownership.pool(path.prefix)
     if pool is None:
         return Rejection(RejectCode.OUTSIDE_POOLS)

@@ -20,13 +20,13 @@ from typing import Final, TypeVar
 
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
-from bgpctl.core.cluster.configuration import Configuration, Filter, Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Configuration, Filter, Node, Peer, Pool, Service
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.net.addresses import Address, Mac, Prefix
 
 T = TypeVar("T")
-N = TypeVar("N", Pool, Node, Peer, Filter)
+N = TypeVar("N", Pool, Node, Peer, Filter, Service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,19 @@ class Intent(Configuration):
     def prefixes_of(self, node: Node) -> tuple[Prefix, ...]:
         """Every prefix that leads to the node: its blocks, then its borrowed addresses."""
         return (*self.blocks_of(node), *self.borrowed_by(node))
+
+    def services_of(self, node: Node) -> tuple[Service, ...]:
+        """The services of which the node has an instance, by name."""
+        return tuple(service for service in self.services if self.has_instance(service, node))
+
+    def has_instance(self, service: Service, node: Node) -> bool:
+        """True if the node may announce the service's address."""
+        return node.name in service.nodes and (not service.workloads or self.workload_of(service, node) is not None)
+
+    def workload_of(self, service: Service, node: Node) -> Address | None:
+        """The workload that is the node's instance; None where the node itself is, or where it has none."""
+        own = self.prefixes_of(node) if service.workloads else ()
+        return next((item for item in service.workloads if any(prefix.holds(item) for prefix in own)), None)
 
     def tunnel_address(self, node: Node, encapsulation: Encapsulation, version: int) -> Address | None:
         """The address of the node's end of a tunnel: the given one, or one taken from a pool."""
@@ -179,6 +192,7 @@ def sharing(intent: Intent, before: Intent) -> Intent:
         nodes=_sharing(intent.nodes, before.nodes),
         peers=_sharing(intent.peers, before.peers),
         filters=_sharing(intent.filters, before.filters),
+        services=_sharing(intent.services, before.services),
         allocations=sharing_allocations(intent.allocations, before.allocations),
     )
 

@@ -25,6 +25,7 @@ class ReasonCode(enum.Enum):
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
     WORKLOADS = "workloads"
+    SERVICE = "service"
     KEPT = "kept"
     NOT_WANTED = "not-wanted"
 
@@ -101,6 +102,8 @@ class RejectCode(enum.Enum):
     OWN_BLOCK = "own-block"
     OTHERS_BLOCK = "others-block"
     NOBODYS_BLOCK = "nobodys-block"
+    OWN_SERVICE = "own-service"
+    NO_INSTANCE = "no-instance"
     COVERS_NODE = "covers-node"
     ON_UNDERLAY = "on-underlay"
     NOT_BY_BGP = "not-by-bgp"

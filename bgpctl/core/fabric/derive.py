@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -35,7 +36,7 @@ from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.fabric import members, nat, next_hops, workloads
+from bgpctl.core.fabric import members, nat, next_hops, service_addresses, workloads
 from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
@@ -47,7 +48,7 @@ from bgpctl.core.fabric.senders import SendersInput, ours, senders
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
-from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
+from bgpctl.core.net.objects import Key, NextHop, Route, RouteType, Sysctl
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 from bgpctl.core.net.table import Mapped, Table, is_same
@@ -253,6 +254,7 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
         _heeding_routers(underlays, foreign),
         nat.masquerade(intent, underlays),
         workloads.workload_filter(intent, foreign),
+        service_addresses.instances(intent, node, foreign),
         _tunnels(site, of_members, devices),
     )
     found = gather(wanted, (), ())
@@ -450,7 +452,7 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
     resolution = routes.resolution
     dataplane = replace(
         base.dataplane,
-        next_hops=resolution.dataplane.next_hops,
+        next_hops=_all_hops(base.dataplane, resolution.dataplane),
         groups=resolution.dataplane.groups,
         routes=routes.routes,
     )
@@ -465,6 +467,11 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
         question.withdrawn,
         None if base.unknown else question.sources,
     )
+
+
+def _all_hops(own: Dataplane, remote: Dataplane) -> AbstractSet[NextHop]:
+    """Next hops to workloads too, of which there are few, if any."""
+    return own.next_hops | remote.next_hops if own.next_hops else remote.next_hops
 
 
 def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:

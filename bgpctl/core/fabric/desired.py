@@ -162,6 +162,7 @@ class NextHopKey(NamedTuple):
 
 _ID_BASE: Final = 0x42000000
 _GROUP_ID_BASE: Final = 0x43000000
+_WORKLOAD_ID_BASE: Final = 0x44000000
 _ID_SPACE: Final = 1 << 24
 
 
@@ -236,6 +237,11 @@ def in_order(keys: Iterable[NextHopKey]) -> list[NextHopKey]:
 def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
     """An id per set of next-hop ids, derived from it likewise, in a range of its own."""
     return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
+
+
+def workload_hop_ids(workloads: Iterable[Address]) -> Mapping[Address, int]:
+    """An id per workload that is the instance of a service, derived from its address, in a range of its own."""
+    return _numbered(_WORKLOAD_ID_BASE, {workload: str(workload) for workload in workloads})
 
 
 @lru_cache(1 << 16)

@@ -22,6 +22,7 @@ from bgpctl.core.intent.edit import Basis, basis_of
 from bgpctl.core.intent.index import index_of, members_of
 from bgpctl.core.intent.installation import adopt_operator_pools
 from bgpctl.core.intent.leftovers import drop_leftovers
+from bgpctl.core.intent.services import selected
 from bgpctl.core.intent.short import read_nodes, read_short
 from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Sequence, Tree, kind_of
@@ -118,7 +119,8 @@ def _configuration(draft: Draft) -> Configuration:
     without_peers = Configuration(pools=pools, nodes=nodes, filters=filters, **settings)
     owners = {address: node.name for node in nodes for address in node.addresses}
     peers = tuple(_peer(without_peers, owners, draft, peer.value) for _, peer in sorted(draft.peers.items()))
-    return replace(without_peers, peers=_without_suppressed(draft, peers))
+    services = tuple(selected(without_peers, stated.value) for _, stated in sorted(draft.services.items()))
+    return replace(without_peers, peers=_without_suppressed(draft, peers), services=services)
 
 
 def _allocations(draft: Draft) -> Allocations:

@@ -238,7 +238,7 @@ class Dataplane:
         names = {link.name for link in (self.links if links is None else links) if link.owned}
         return Dataplane(
             links=frozenset(link for link in self.links if link.owned),
-            addresses=frozenset(address for address in self.addresses if address.link in names),
+            addresses=frozenset(item for item in self.addresses if item.link in names or item.protocol == PROTOCOL),
             # All are named as ours, and can outlive the link that they belong to.
             inner_filters=self.inner_filters,
             workload_filters=self.workload_filters,

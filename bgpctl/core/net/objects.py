@@ -117,10 +117,14 @@ class Link:
 
 
 class LinkAddress(NamedTuple):
-    """An address on a link."""
+    """
+    An address on a link. `protocol` is PROTOCOL if it is marked as ours (IFA_PROTO, since Linux 5.18), which only one
+    on a link that is not ours needs; 0 otherwise, whatever the kernel has there.
+    """
 
     link: str
     address: InterfaceAddress
+    protocol: int = 0
 
 
 class Decap(NamedTuple):

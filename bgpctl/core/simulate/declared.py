@@ -21,6 +21,7 @@ from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Key, Route, RouteType
 from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
+from bgpctl.core.simulate.services import with_instance
 from bgpctl.core.trace.announced import Obstacle, missing, owner_of
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.snapshot import Snapshot, declared
@@ -38,7 +39,8 @@ def network(
     announced: Announced | None = None,
 ) -> Network:
     """
-    The nodes at which these addresses are, as the files would have them; those of `live` as they are.
+    The nodes at which these addresses are, all of a service's, as the files would have them; those of `live` as they
+    are.
 
     Args:
         intent: of the files.
@@ -50,7 +52,9 @@ def network(
     ends, away = tuple(ends), frozenset(missing_nodes)
     announced = announced or partial(obstacle, intent)
     addresses = {address: node.name for node in intent.nodes for address in node.addresses}
-    concerned = {owner.name for end in ends if (owner := node_at(intent, end))} - live.keys() - away
+    owners = [owner for end in ends if (owner := node_at(intent, end))]
+    instances = [node for end in ends for node in with_instance(intent, end)]
+    concerned = {node.name for node in (*owners, *instances)} - live.keys() - away
     snapshots: dict[str, Snapshot | None] = {**dict.fromkeys(away), **live}
     reasons: dict[str, Mapping[Key, Reason]] = {}
     for node in intent.nodes:
