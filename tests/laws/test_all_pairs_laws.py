@@ -1,4 +1,4 @@
-"""The verdict on all pairs of a cluster's files, of which a sample answers for nodes that are alike, is the whole one."""
+"""By files, nodes that are alike stand for each other, and the verdict on all pairs is as if each were followed."""
 
 from __future__ import annotations
 
