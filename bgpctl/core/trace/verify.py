@@ -190,12 +190,12 @@ def _exchanges(follower: Follower, source: Block, destination: Block) -> Iterato
     small = Packet(source.address, destination.address, protocol=echo_protocol(source.prefix.version))
     found = exchange(follower, small, origin, destination.node)
     yield found, small.size_bytes
-    full = small._replace(size_bytes=min((source.full_bytes, *_told(found))))
+    full = small._replace(size_bytes=min((source.full_bytes, *_answered_sizes(found))))
     yield exchange(follower, full, origin, destination.node), full.size_bytes
 
 
-def _told(found: Exchange) -> Iterator[int]:
-    """The path MTUs that our routes on the way have, in bytes: senders of larger packets are told."""
+def _answered_sizes(found: Exchange) -> Iterator[int]:
+    """The path MTUs that our routes on the way have, in bytes: larger packets are answered."""
     for journey in filter(None, (found.there, found.back)):
         for step in journey.steps:
             route = step.subject
