@@ -106,7 +106,7 @@ CASES: Final = {
         Address.parse("fd00:10:244::ca"),
         "core",
         f"table ip6 silent {{ {_SILENT6} }}",
-        "vxlan6.bgpctl",
+        "vxlan-v6.bgpctl",
         1430,
         PATH_MTU - 70,
     ),
