@@ -82,7 +82,7 @@ PARTS: Final = (
         10,
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),
-    Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py tests/nightly/test_mtu_discovery.py", 13),
+    Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py tests/nightly/test_mtu_discovery.py", 16),
     Part("healthy", f"{PYTEST} tests/nightly/test_healthy.py", 30, {"BGPCTL_TEST_HEALTHY": "500"}),
     Part("damage", f"{PYTEST} tests/nightly/test_damage.py", 5, {"BGPCTL_TEST_DAMAGES": "200"}),
     Part("docs", "make docs", 4),
