@@ -440,7 +440,7 @@ class RunDirectory(Protocol):
         """
 
     def read(self, name: str) -> bytes | None:
-        """A file that another program of the owner's keeps here; None if there is none, or it cannot be read."""
+        """A file of the owner's, whichever program keeps it here; None if there is none, or it cannot be read."""
 
     def write(self, name: str, content: bytes) -> str:
         """
@@ -449,6 +449,3 @@ class RunDirectory(Protocol):
         Raises:
             Unavailable: it cannot be written.
         """
-
-    def read(self, name: str) -> bytes | None:
-        """The content of a file of ours; None if there is none that can be read."""

@@ -134,7 +134,8 @@ def _route(route: Route) -> str:
     via = f"via {route.gateway}" if route.gateway else ""
     dev = f"dev {route.link}" if route.link else ""
     key = f"proto {route.protocol} metric {route.metric} table {route.table}"
-    return _words("route", kind, str(route.prefix), hop, via, dev, key)
+    mtu = f"mtu {route.mtu_bytes}" if route.mtu_bytes else ""
+    return _words("route", kind, str(route.prefix), hop, via, dev, key, mtu)
 
 
 def _rule(rule: Rule) -> str:

@@ -276,6 +276,7 @@ def _tunnel(snapshot: Snapshot, link: Link, tunnel: Behaviour) -> Json:
         "accepts_from": sorted(str(a) for decap in observed.decaps if decap.link == link.name for a in decap.sources),
         "remotes": sorted(str(remote) for remote in remotes if remote),
         "unproven": proof_views.unproven_by(snapshot, link.name),
+        "path_mtus": proof_views.limits(snapshot, link.name),
     }
 
 

@@ -258,7 +258,8 @@ def kernel_object(item: KernelObject) -> str:
             return f"nexthop {item.id} group {'/'.join(map(str, item.members))}"
         case Route():
             kind = "" if item.type is RouteType.UNICAST else f"{item.type.name.lower()} "
-            return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop}" if item.next_hop else "")
+            mtu = f" mtu {item.mtu_bytes}" if item.mtu_bytes else ""
+            return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop}" if item.next_hop else "") + mtu
         case _:
             assert_never(item)
 

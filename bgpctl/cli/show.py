@@ -156,7 +156,16 @@ _TUNNELS: Final[Sequence[Column]] = (
     Column("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None), goes=8, wraps=True),
     Column("SENDS TO", lambda row: ", ".join(row["remotes"]), wraps=True),
 )
+
+
+def _path_mtus(row: Mapping[str, Any]) -> str:
+    """Such as `b1 1380 (path 1400)`."""
+    found = row.get("path_mtus", ())
+    return ", ".join(f"{item['member']} {item['mtu_bytes']} (path {item['path_mtu_bytes']})" for item in found)
+
+
 _UNPROVEN: Final[Column] = Column("UNPROVEN", lambda row: ", ".join(row["unproven"]), wraps=True)
+_PATH_MTUS: Final[Column] = Column("MTU OF ROUTES", _path_mtus, wraps=True)
 
 _WORKLOADS: Final[Sequence[Column]] = (
     Column("DEVICE", lambda row: row["device"]),
@@ -358,8 +367,12 @@ def _plain(value: object) -> object:
 def tunnels(run_dir: Path, output: str) -> None:
     """Tunnel devices and the remotes behind them; where a path is not proven, the members that it leads to."""
     body = ask(run_dir, "tunnels")
-    is_unproven = any(row["unproven"] for row in body["tunnels"])
-    emit(body, output, body["tunnels"], (*_TUNNELS, _UNPROVEN) if is_unproven else _TUNNELS)
+    more = [
+        column
+        for name, column in (("path_mtus", _PATH_MTUS), ("unproven", _UNPROVEN))
+        if any(row.get(name) for row in body["tunnels"])
+    ]
+    emit(body, output, body["tunnels"], (*_TUNNELS, *more))
 
 
 _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")

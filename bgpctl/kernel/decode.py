@@ -55,12 +55,14 @@ from bgpctl.kernel.encode import (
     RT_SCOPE_LINK,
     RTA_DST,
     RTA_GATEWAY,
+    RTA_METRICS,
     RTA_MULTIPATH,
     RTA_NH_ID,
     RTA_OIF,
     RTA_PRIORITY,
     RTA_TABLE,
     RTA_VIA,
+    RTAX_MTU,
     RTMSG,
     RTNEXTHOP,
     RTNH_F_ONLINK,
@@ -338,7 +340,13 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     # A next-hop object's expansion is not repeated, and IPv6 hangs blackholes on the loopback link.
     led = not number and kind == RouteType.UNICAST
     gateway, link_name = _route_next_hop(found, names) if led else (None, None)
-    return Route(prefix, SHOWN[kind], number, gateway, link_name, metric, table, protocol)
+    return Route(prefix, SHOWN[kind], number, gateway, link_name, metric, table, protocol, _mtu(found))
+
+
+def _mtu(found: Mapping[int, bytes]) -> int:
+    """The MTU in bytes among a route's metrics; 0 without one."""
+    metrics = attributes(found[RTA_METRICS]) if RTA_METRICS in found else {}
+    return u32(metrics[RTAX_MTU]) if RTAX_MTU in metrics else 0
 
 
 def route_key(body: bytes) -> tuple[int, Prefix, int] | None:

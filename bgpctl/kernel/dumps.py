@@ -98,6 +98,11 @@ class Dumps:
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
 
+    @property
+    def last_routes(self) -> RouteSet:
+        """The routes of the last dump."""
+        return self._last_routes.routes
+
     def renewed(self, mirror: Mirror) -> Mirror:
         """The mirror with its stale parts dumped; one whose dump was interrupted stays stale. Raises Unavailable."""
         stale = _with_emulated(mirror)

@@ -93,6 +93,3 @@ class FakeRunDirectory(RunDirectory):
     def write(self, name: str, content: bytes) -> str:
         self.files[name] = content
         return name
-
-    def read(self, name: str) -> bytes | None:
-        return self.files.get(name)

@@ -74,13 +74,6 @@ class DiskRunDirectory(RunDirectory):
             raise Unavailable(f"{file} cannot be written: {error.strerror}") from error
         return str(file)
 
-    def read(self, name: str) -> bytes | None:
-        try:
-            with filesystem.ours(self._path) as directory:
-                return filesystem.read_ours(directory, name)
-        except OSError:
-            return None
-
 
 def _open(path: Path) -> int:
     """The file of the lock in there."""

@@ -73,6 +73,7 @@ def intents(draw: st.DrawFn) -> Intent:
         workload_mtu=draw(st.sampled_from([0, 1280, 1430])),
         tcp_mss=draw(st.sampled_from([0, 1360])),
         channel_port=draw(st.sampled_from([0, 9179])),
+        mtu_discovery=draw(st.booleans()),
     )
     return replace(intent, peers=draw(_peers(intent)) if backend is Backend.BIRD else ())
 

@@ -95,6 +95,7 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
             "metric": 0,
             "table": 100,
             "protocol": 4,
+            "mtu_bytes": 1400,
         },
     ),
 ]

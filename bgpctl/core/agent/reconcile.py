@@ -26,6 +26,7 @@ from bgpctl.core.dataplane import drift
 from bgpctl.core.dataplane.plan import planned
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.derive import Question, derived
+from bgpctl.core.fabric.path_mtu import NO_PATH_MTUS, PathMtus, found_in
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
 from bgpctl.core.net.addresses import Address, Prefix
@@ -77,6 +78,8 @@ def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[S
     due = state.bgp.refreshes_due(at_s)
     bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
     bgp, refreshes = bgp.refresh_requested(due, at_s)
+    if state.kernel.observed is None and state.proofs.is_on:
+        state = replace(state, proofs=replace(state.proofs, found_mtus=found_in(observed.routes)))
     return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), (*ends, *refreshes)
 
 
@@ -106,9 +109,17 @@ def _with_desired(state: State, intent: Intent, node: Node) -> tuple[State, Desi
         bgp.prune_holds,
         bgp.withdrawn,
         _possible_sources(state, before.desired.sources if before else None),
+        _path_mtus(state, before.made_from.path_mtus if before else NO_PATH_MTUS),
     )
     derivation = derived(question, before)
     return replace(state, memo=replace(state.memo, derivation=derivation)), derivation.desired
+
+
+def _path_mtus(state: State, before: PathMtus) -> PathMtus:
+    """The same object as before if nothing changed."""
+    proofs = state.proofs
+    now = PathMtus(True, proofs.path_mtus, proofs.found_mtus) if state.intent.discovers_mtu else NO_PATH_MTUS
+    return before if now == before else now
 
 
 def _possible_sources(state: State, before: PossibleSources | None) -> PossibleSources | None:

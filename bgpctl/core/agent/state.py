@@ -88,6 +88,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
     (Phase.DEGRADED, lambda state: bool(state.kernel.shadows)),
     (Phase.DEGRADED, lambda state: state.proofs.is_broken or bool(state.proofs.differences)),
+    (Phase.DEGRADED, lambda state: state.proofs.is_narrow and not state.intent.discovers_mtu),
     (Phase.DEGRADED, lambda state: bool(state.proofs.stops)),
     (Phase.CONVERGING, lambda state: state.proofs.is_asking),
     (Phase.CONVERGED, lambda _: True),

@@ -194,9 +194,11 @@ def _from_members(state: State, event: MemberEvent, at_s: float) -> Step:
 
 
 def _judged(state: State, verdicts: Sequence[PathVerdict]) -> Step:
-    """Routes follow only from which members are unreachable."""
+    """Routes follow only from which members are unreachable, and, where that is wanted, from the MTUs of paths."""
     after = replace(state, proofs=state.proofs.with_verdicts(verdicts))
-    return (after, ()) if after.proofs.unreachable is state.proofs.unreachable else _observe(after)
+    is_same = after.proofs.unreachable is state.proofs.unreachable
+    has_sizes = after.proofs.path_mtus is state.proofs.path_mtus or not state.intent.discovers_mtu
+    return (after, ()) if is_same and has_sizes else _observe(after)
 
 
 def _kernel_lost(state: State, reason: str, at_s: float) -> Step:

@@ -316,7 +316,8 @@ class Configuration(_NodeIndex):
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`:
     no segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
-    `channel_port`: the TCP port at which agents ask each other; 0 without.
+    `channel_port`: the TCP port at which agents ask each other; 0 without. `mtu_discovery`: routes get the path MTU
+    that probes have found.
     """
 
     backend: Backend = Backend.BIRD
@@ -339,6 +340,7 @@ class Configuration(_NodeIndex):
     tcp_mss: int = 0
     channel_port: int = 0
     services: tuple[Service, ...] = ()
+    mtu_discovery: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

@@ -42,6 +42,7 @@ from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
 from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
+from bgpctl.core.fabric.path_mtu import NO_PATH_MTUS, PathMtus
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.fabric.return_path import strict_links
 from bgpctl.core.fabric.senders import SendersInput, ours, senders
@@ -69,6 +70,7 @@ class Question(NamedTuple):
         prune_holds: sources that are incomplete.
         withdrawn: prefixes that their source has withdrawn.
         sources: of which prefixes the incomplete ones may still be one; None: of any.
+        path_mtus: what is known of the sizes that pass.
     """
 
     intent: Intent
@@ -79,6 +81,7 @@ class Question(NamedTuple):
     prune_holds: tuple[PruneHold, ...] = ()
     withdrawn: frozenset[Prefix] = frozenset()
     sources: PossibleSources | None = None
+    path_mtus: PathMtus = NO_PATH_MTUS
 
 
 class BaseInput(NamedTuple):
@@ -166,11 +169,15 @@ class NextHopSetsInUse(NamedTuple):
 
 
 class Routes(NamedTuple):
-    """The node's own routes, and one to each other prefix whose next-hop set is resolved."""
+    """
+    The node's own routes, and one to each other prefix whose next-hop set is resolved. `limits`: the MTU in bytes of
+    those by a path that is narrower than its link.
+    """
 
     own: RouteSet
     hop_sets: HopSets
     resolution: Resolution
+    limits: Mapping[NextHopSet, int]
     routes: RouteSet
 
 
@@ -224,7 +231,8 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     resolution = next_hops.resolved(
         ResolutionInput(base.site, in_use.hop_sets), before.resolution if before else None, changed
     )
-    routes = _routes(base.dataplane.route_set, tables, resolution, before.routes if before else None)
+    limits = question.path_mtus.limits(resolution)
+    routes = _routes(base.dataplane.route_set, tables, resolution, limits, before.routes if before else None)
     desired = _desired(question, base, by_members, routes)
     if before:
         dataplane = desired.dataplane.sharing(before.desired.dataplane)
@@ -408,15 +416,21 @@ def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUs
 # Routes --------------------------------------------------------------------------------------------------------
 
 
-def _routes(own: RouteSet, tables: HopSets, resolution: Resolution, before: Routes | None) -> Routes:
-    if before is None or _leads_elsewhere(before.resolution, resolution):
-        return Routes(own, tables, resolution, RouteSet.of((*own, *_all_routes(tables, resolution))))
+def _routes(
+    own: RouteSet,
+    tables: HopSets,
+    resolution: Resolution,
+    limits: Mapping[NextHopSet, int],
+    before: Routes | None,
+) -> Routes:
+    if before is None or limits != before.limits or _leads_elsewhere(before.resolution, resolution):
+        return Routes(own, tables, resolution, limits, RouteSet.of((*own, *_all_routes(tables, resolution, limits))))
     new, gone = [*(own - before.own)], [*(before.own - own)]
     for old, now in zip(before.hop_sets, tables, strict=True):
         prefixes = now.changed_since(old)
-        new += _routes_to(prefixes, now, resolution)
-        gone += _routes_to(prefixes, old, before.resolution)
-    return Routes(own, tables, resolution, before.routes.changed(new, gone))
+        new += _routes_to(prefixes, now, resolution, limits)
+        gone += _routes_to(prefixes, old, before.resolution, limits)
+    return Routes(own, tables, resolution, limits, before.routes.changed(new, gone))
 
 
 def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
@@ -432,16 +446,23 @@ def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
     )
 
 
-def _all_routes(tables: Iterable[Table[NextHopSet]], resolution: Resolution) -> Iterator[Route]:
-    return chain.from_iterable(_routes_to(table, table, resolution) for table in tables)
+def _all_routes(
+    tables: Iterable[Table[NextHopSet]], resolution: Resolution, limits: Mapping[NextHopSet, int]
+) -> Iterator[Route]:
+    return chain.from_iterable(_routes_to(table, table, resolution, limits) for table in tables)
 
 
-def _routes_to(prefixes: Iterable[Prefix], hop_sets: Table[NextHopSet], resolution: Resolution) -> Iterator[Route]:
+def _routes_to(
+    prefixes: Iterable[Prefix],
+    hop_sets: Table[NextHopSet],
+    resolution: Resolution,
+    limits: Mapping[NextHopSet, int],
+) -> Iterator[Route]:
     outs = resolution.outs
     for prefix in prefixes:
         hop_set = hop_sets.get(prefix)
         if hop_set and hop_set in outs:
-            yield Route(prefix, next_hop=outs[hop_set].next_hop)
+            yield Route(prefix, next_hop=outs[hop_set].next_hop, mtu_bytes=limits.get(hop_set, 0) if limits else 0)
 
 
 # The result ----------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ Setting: TypeAlias = Literal[
     "workload_mtu",
     "tcp_mss",
     "channel_port",
+    "mtu_discovery",
 ]
 
 

@@ -19,7 +19,7 @@ from bgpctl.core.intent.nodes import Underlay, short_node, take_block, take_borr
 from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
 from bgpctl.core.intent.pools import read_pool, short_pool
 from bgpctl.core.intent.services import read_service
-from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT, TUNNELS
+from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT, MTU_DISCOVERY, TUNNELS
 from bgpctl.core.intent.shapes import Shape, by_name, ref
 from bgpctl.core.intent.tables import Row, Table, Values, set_all
 from bgpctl.core.intent.tree import Mapping as Document
@@ -57,6 +57,7 @@ SETTINGS: Final = Table(
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
         *TUNNELS,
+        MTU_DISCOVERY,
         Row("mtu", MTU, "workload_mtu", "Bytes; of the links of workloads. 0 derives it from the underlay."),
     ),
     Configuration,
