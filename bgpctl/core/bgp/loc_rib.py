@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.decision import Candidate, Choice, choose
-from bgpctl.core.bgp.import_policy import Policy, verdict
+from bgpctl.core.bgp.import_policy import Judge, Policy
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import PeerTable, Received
@@ -127,19 +127,20 @@ def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, b
     known = before.verdicts.get(session_policy.peer) if before else None
     if known and all(map(is_, known.made_from, read)):
         return known
-    changed = _to_judge(known.made_from, read) if known else None
-    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and changed is not None else None
+    is_same_policy = known is not None and is_same(known.made_from, read, but="paths")
+    changed = _to_judge(known.made_from, read) if known and not is_same_policy else None
+    is_known = is_same_policy or changed is not None
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_known else None
+    judge = Judge(read.ownership, session_policy)
 
     def outcome(_: Prefix, received: Received) -> Outcome:
-        return Outcome(received, verdict(read.ownership, session_policy, received.path))
+        return Outcome(received, judge(received.path))
 
     return PeerOutcomes(read, read.paths.mapped(outcome, taken_over, changed))
 
 
 def _to_judge(before: VerdictInput, now: VerdictInput) -> set[Prefix] | None:
-    """Prefixes on whose path the verdict may be another one than before; None if on any."""
-    if is_same(before, now, but="paths"):
-        return now.paths.changed_since(before.paths)
+    """After another policy, prefixes on whose path the verdict may be another one than before; None if on any."""
     if not is_same(before._replace(ownership=now.ownership), now, but="paths"):
         return None
     edited = now.ownership.changed_since(before.ownership)

@@ -469,9 +469,13 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
 
 def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:
     outs = routes.resolution.outs
+    tables = [table for table in routes.hop_sets if table]
 
     def reason(prefix: Prefix) -> Reason | None:
-        found = (outs.get(hop_set) for table in routes.hop_sets if (hop_set := table.get(prefix)))
-        return next((out.why for out in found if out), None)
+        for table in tables:
+            hop_set = table.get(prefix)
+            if hop_set is not None and (out := outs.get(hop_set)):
+                return out.why
+        return None
 
     return reason

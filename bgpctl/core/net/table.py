@@ -200,6 +200,10 @@ class Table(Mapping[Prefix, V], Generic[V]):
             key = shard_of(prefix)
             if (edited if key in edited else self.shards).get(key, {}).get(prefix, _ABSENT) is not value:
                 self._editable(edited, prefix)[prefix] = value
+        return self._with(edited)
+
+    def _with(self, edited: Mapping[ShardKey, Mapping[Prefix, V]]) -> Table[V]:
+        """The table with these shards in place of those that have their keys; an empty one is none."""
         if not edited:
             return self
         shards = dict(self.shards)
@@ -234,16 +238,33 @@ class Table(Mapping[Prefix, V], Generic[V]):
                 for key, shard in self.shards.items()
             }
             return Table({key: shard for key, shard in shards.items() if shard})
-        found: dict[Prefix, W] = {}
-        gone: list[Prefix] = []
-        for prefix in self.changed_since(before.source) if changed is None else changed:
-            value = self.get(prefix, _ABSENT)
-            made = None if value is _ABSENT else derive(prefix, cast(V, value))
-            if made is None:
-                gone.append(prefix)
-            else:
-                found[prefix] = made
-        return before.result.changed(found, gone)
+        edited: dict[ShardKey, dict[Prefix, W]] = {}
+        for key, prefixes in self._differing(before.source) if changed is None else _in_shards(changed):
+            values, known = self.shards.get(key, {}), before.result.shards.get(key, {})
+            shard: dict[Prefix, W] | None = None
+            for prefix in prefixes:
+                value = values.get(prefix, _ABSENT)
+                made = None if value is _ABSENT else derive(prefix, cast(V, value))
+                if made is known.get(prefix):
+                    continue
+                shard = dict(known) if shard is None else shard
+                if made is None:
+                    del shard[prefix]
+                else:
+                    shard[prefix] = made
+            if shard is not None:
+                edited[key] = shard
+        return before.result._with(edited)
+
+    def _differing(self, before: Table[V]) -> Iterator[tuple[ShardKey, Iterable[Prefix]]]:
+        """`changed_since` by shards."""
+        for key in differing(self.shards, before.shards):
+            yield key, differing(self.shards.get(key, {}), before.shards.get(key, {}))
+
+
+def _in_shards(prefixes: Iterable[Prefix]) -> Iterator[tuple[ShardKey, Iterable[Prefix]]]:
+    for key, items in by_shard((prefix,) for prefix in prefixes).items():
+        yield key, [prefix for (prefix,) in items]
 
 
 def is_same(before: Input | None, now: Input, but: str = "") -> bool:
