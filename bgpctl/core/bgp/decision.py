@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import AsSet, Path
 from bgpctl.core.bgp.peer_table import Received
@@ -40,10 +39,10 @@ class Lost(enum.Enum):
     PEER_ADDRESS = "peer-address"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """
-    One path in a comparison, with what the session and the kernel add to it.
+    One path in a comparison, with what the session and the kernel add to it. It is made for every path that policy
+    lets in, so it is a tuple, as Choice is.
 
     Attributes:
         router_id: the peer's BGP identifier; its address stands in while that is unknown.
@@ -54,7 +53,7 @@ class Candidate:
     peer: Address
     peer_asn: Asn
     internal: bool
-    received: Received = field(compare=False)
+    received: Received
     router_id: Address | None = None
     cost: int | None = 0
     answers: bool = True
@@ -64,8 +63,7 @@ class Candidate:
         return self.received.path
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """
     The choice for one prefix.
 

@@ -163,9 +163,7 @@ def _match(session_policy: SessionPolicy, path: Path) -> filters.Match | None:
     )
 
 
-def _attributes_never(
-    ownership: BlockOwnership, session_policy: SessionPolicy, path: Path
-) -> Iterator[Rejection]:
+def _attributes_never(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path) -> Iterator[Rejection]:
     """Rules on attributes that no filter can override. They read what `Judge._by_attributes` remembers them by."""
     if path.origin not in _ORIGINS:
         yield Rejection(RejectCode.BAD_ORIGIN, path.origin)
@@ -208,9 +206,7 @@ def _own_asns(ownership: BlockOwnership, session_policy: SessionPolicy) -> set[A
     return own if session_policy.internal else own - {session_policy.session.peer_asn}
 
 
-def _ownership(
-    ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, place: _Place
-) -> Rejection | None:
+def _ownership(ownership: BlockOwnership, session_policy: SessionPolicy, path: Path, place: _Place) -> Rejection | None:
     """Rules on the prefix that no filter can override."""
     prefix, (pool, owner) = path.prefix, place
     if _MARTIANS.covering(prefix):

@@ -11,7 +11,7 @@ Refuses to know: when this is done, and what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import is_
 from typing import NamedTuple, TypeAlias
@@ -27,7 +27,7 @@ from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectedPath, Rejection
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.table import Mapped, Table, is_same
+from bgpctl.core.net.table import Mapped, Table, in_shards, is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,47 +178,45 @@ def _chosen(
     costs: NextHopCosts,
 ) -> LocRib:
     """Loc-RIB with the choices for these prefixes made anew, for all if None."""
-    candidates: dict[Prefix, list[Candidate]] = {}
+    best: dict[Prefix, Choice] = {}
+    several: dict[Prefix, list[Candidate]] = {}
     rejected: dict[Prefix, list[RejectedPath]] = {}
+    among = None if prefixes is None else in_shards(prefixes)
     for peer, item in peers.items():
-        for prefix, outcome in _among(item.outcomes, prefixes):
+        candidate = _candidates(policy.session_policies[peer], item, costs)
+        for prefix, outcome in item.outcomes.items() if among is None else item.outcomes.among(among):
             if isinstance(outcome.verdict, Rejection):
                 rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, outcome.verdict))
+            elif prefix in best:
+                several.setdefault(prefix, [best[prefix].best]).append(candidate(outcome.received, outcome.verdict))
             else:
-                candidate = _candidate(policy.session_policies[peer], item, outcome.received, outcome.verdict, costs)
-                candidates.setdefault(prefix, []).append(candidate)
-    best = {prefix: choose(paths) for prefix, paths in candidates.items()}
+                best[prefix] = Choice(candidate(outcome.received, outcome.verdict))
+    best.update((prefix, choose(paths)) for prefix, paths in several.items())
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
-    prefixes_ = prefixes or ()
     return LocRib(
-        loc_rib.best.changed(best, gone=(prefix for prefix in prefixes_ if prefix not in best)),
-        loc_rib.rejections.changed(rejections, gone=(prefix for prefix in prefixes_ if prefix not in rejections)),
+        loc_rib.best.changed(best, gone=prefixes - best.keys() if prefixes else ()),
+        loc_rib.rejections.changed(rejections, gone=prefixes - rejections.keys() if prefixes else ()),
     )
-
-
-def _among(outcomes: Outcomes, prefixes: set[Prefix] | None) -> Iterable[tuple[Prefix, Outcome]]:
-    if prefixes is None:
-        return outcomes.items()
-    if len(outcomes) < len(prefixes):
-        return [item for item in outcomes.items() if item[0] in prefixes]
-    return [(prefix, outcome) for prefix in prefixes if (outcome := outcomes.get(prefix)) is not None]
 
 
 def _peer(path: RejectedPath) -> Address:
     return path.peer
 
 
-def _candidate(
-    session_policy: SessionPolicy, item: ChoiceInput, received: Received, path: Path, costs: NextHopCosts
-) -> Candidate:
-    as_used = received if path is received.path else Received(path, received.at_s)
-    cost = costs.cost(path.next_hop) if path.next_hop else None
-    return Candidate(
-        session_policy.peer,
-        session_policy.session.peer_asn,
-        session_policy.internal,
-        as_used,
-        item.router_id,
-        cost,
-        costs.is_answering(path.next_hop),
-    )
+def _candidates(
+    session_policy: SessionPolicy, item: ChoiceInput, costs: NextHopCosts
+) -> Callable[[Received, Path], Candidate]:
+    """The candidate of each path of a peer, as policy lets it in; many have the same next hop."""
+    peer, asn, internal = session_policy.peer, session_policy.session.peer_asn, session_policy.internal
+    router_id_ = item.router_id
+    known: dict[Address | None, tuple[int | None, bool]] = {}
+
+    def candidate(received: Received, path: Path) -> Candidate:
+        as_used = received if path is received.path else Received(path, received.at_s)
+        hop = path.next_hop
+        if hop not in known:
+            known[hop] = (costs.cost(hop) if hop else None, costs.is_answering(hop))
+        cost, answers = known[hop]
+        return Candidate(peer, asn, internal, as_used, router_id_, cost, answers)
+
+    return candidate

@@ -31,9 +31,9 @@ from typing import Final, NamedTuple
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room
-from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.core.net.replacing import replace
-from bgpctl.core.net.table import Table
+from bgpctl.core.net.table import Table, in_shards
 
 
 class TableState(enum.Enum):
@@ -325,12 +325,16 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
 
 def _updated_paths(before: Table[Received], update: Update, at_s: float) -> Table[Received]:
     left = before.changed({}, gone=update.withdrawn)
-    new: dict[Prefix, Received] = {}
-    for path in update.announced:
-        known = new.get(path.prefix) or left.get(path.prefix)
-        if known is None or known.path != path:
-            new[path.prefix] = Received(path, at_s)
-    return left.changed(new)
+    # Of two for a prefix the last counts.
+    announced = {path.prefix: path for path in update.announced}
+    known = dict(left.among(in_shards(announced))) if left else {}
+    return left.changed(
+        {
+            prefix: Received(path, at_s)
+            for prefix, path in announced.items()
+            if prefix not in known or known[prefix].path != path
+        }
+    )
 
 
 def _over_limit(table: PeerTable, at_s: float) -> PeerTable:

@@ -6,7 +6,8 @@ Refuses to know: bytes, and errors in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from bgpctl.core.bgp.path import AsPath, AsSet, Path, RawAttribute
@@ -44,7 +45,7 @@ def events(peer: Address, message: UpdateMessage) -> tuple[Update | EndOfRib, ..
 
 def _paths(item: Announcement) -> Iterator[Path]:
     attributes, next_hop = item.attributes, item.next_hop.address
-    as_path, passed_on = _as_path(attributes.as_path), _passed_on(attributes)
+    as_path, passed_on = _as_path(attributes.as_path), _passed_on(attributes) if _has_more(attributes) else ()
     partial = tuple(sorted(attributes.partial & _COMMUNITIES)) if attributes.partial else ()
     for prefix in item.nlri.prefixes:
         yield Path(
@@ -63,7 +64,17 @@ def _paths(item: Announcement) -> Iterator[Path]:
         )
 
 
-def _as_path(segments: Iterable[Segment]) -> AsPath:
+def _has_more(attributes: PathAttributes) -> bool:
+    return bool(
+        attributes.others
+        or attributes.atomic_aggregate
+        or attributes.aggregator
+        or attributes.only_to_customer is not None
+    )
+
+
+@lru_cache(maxsize=1024)
+def _as_path(segments: tuple[Segment, ...]) -> AsPath:
     """Without the part inside a confederation, which counts as nothing; none of our nodes is in one."""
     items: list[Asn | AsSet] = []
     for segment in without_confederation(segments):
