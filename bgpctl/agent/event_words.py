@@ -46,6 +46,9 @@ from bgpctl.core.net.addresses import Address
 _SHOWN: Final = 3
 
 _FromOperator: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
+_FromSpeaker: TypeAlias = (
+    speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected | speaker.PeerConnecting
+)
 Names: TypeAlias = Mapping[Address, str]
 
 
@@ -53,7 +56,7 @@ def event(item: Event, names: Names) -> str:
     """An event in words. `names` has the peers'."""
     if isinstance(item, speaker.PeerEvent):
         return f"{names.get(item.peer, str(item.peer))}: {_from_peer(item)}"
-    if isinstance(item, speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected):
+    if isinstance(item, _FromSpeaker):
         return _from_speaker(item)
     if isinstance(item, _FromOperator):
         return _from_operator(item, names)
@@ -118,7 +121,7 @@ def _more(number: int) -> str:
     return f" and {number - _SHOWN} more" if number > _SHOWN else ""
 
 
-def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected) -> str:
+def _from_speaker(item: _FromSpeaker) -> str:
     match item:
         case speaker.SpeakerAttached():
             return f"ExaBGP attached: {count(len(item.established), 'session')} established"
@@ -126,6 +129,8 @@ def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | spea
             return f"ExaBGP detached: {item.reason}"
         case speaker.SpeakerConfigRejected():
             return f"ExaBGP rejected its configuration: {item.reason}"
+        case speaker.PeerConnecting():
+            return f"{item.peer}, of a range, connects from AS {item.asn}"
         case _:
             assert_never(item)
 

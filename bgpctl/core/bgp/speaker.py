@@ -34,6 +34,7 @@ class Session:
         bfd: BFD (RFC 5880) with the peer; None without.
         role: our role, which is sent and enforced (RFC 9234); None without.
         strict_role: the peer has to send one.
+        accepted: the peer is none that was named, but one of a range, which has connected.
     """
 
     peer: Address
@@ -55,6 +56,7 @@ class Session:
     bfd: BfdOptions | None = None
     role: Role | None = None
     strict_role: bool = False
+    accepted: bool = False
 
     @property
     def internal(self) -> bool:
@@ -71,7 +73,8 @@ class Session:
 class SpeakerConfig:
     """
     Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address; `listen6` is the
-    IPv6 address of a node that has both.
+    IPv6 address of a node that has both. A connection from an address in `ranges` that has no session waits
+    a while, and PeerConnecting reports it.
     """
 
     router_id: Address
@@ -79,6 +82,7 @@ class SpeakerConfig:
     listen_port: int
     sessions: tuple[Session, ...]
     listen6: Address | None = None
+    ranges: tuple[Prefix, ...] = ()
 
 
 # Reports of the speaker ----------------------------------------------------------------------------------------
@@ -112,6 +116,14 @@ class SpeakerConfigRejected:
     """
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnecting:
+    """An address in one of the configured ranges has connected, and its OPEN names this AS; it has no session yet."""
+
+    peer: Address
+    asn: Asn
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +263,7 @@ PeerEvent: TypeAlias = (
 )
 """An event of one peer."""
 
-SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent
+SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerConnecting | PeerEvent
 
 
 # Commands to the speaker ---------------------------------------------------------------------------------------
