@@ -51,7 +51,7 @@ neighbor {peer} {{
   capability {{
     route-refresh enable;
     graceful-restart {restart};
-    add-path disable;
+    add-path {add_path};
   }}
   adj-rib-in false;
   adj-rib-out true;
@@ -151,6 +151,7 @@ def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> st
         peer=session.peer,
         tag=_tag(session, facts),
         facts="".join(f"  {fact};\n" for fact in facts[1:]),
+        add_path="receive" if session.add_path else "disable",
         family=_FAMILIES[session.version],
         restart=session.restart_time_s,
         process=BRIDGE,
@@ -160,7 +161,7 @@ def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> st
 def _facts(config: SpeakerConfig, session: Session, secret: str | None) -> tuple[str, ...]:
     """The statements that differ between neighbours; the first, which names the peer, opens the block."""
     return (
-        f"neighbor {session.peer} graceful-restart {session.restart_time_s}",
+        f"neighbor {session.peer} graceful-restart {session.restart_time_s}{' add-path' if session.add_path else ''}",
         f"local-address {session.local if session.bound else 'auto'}",
         f"router-id {config.router_id}",
         f"local-as {session.local_asn}",

@@ -402,12 +402,15 @@ def joined(events: Iterable[SpeakerEvent]) -> Iterator[SpeakerEvent]:
 def _join(updates: list[Update]) -> Update:
     if len(updates) == 1:
         return updates[0]
-    last: dict[Prefix, Path | None] = {}
+    last: dict[tuple[Prefix, int | None], Path | None] = {}
     for update in updates:
-        last.update(dict.fromkeys(update.withdrawn))
-        last.update((path.prefix, path) for path in update.announced)
+        last.update(((prefix, None), None) for prefix in update.withdrawn)
+        last.update((pair, None) for pair in update.withdrawn_paths)
+        last.update(((path.prefix, path.path_id), path) for path in update.announced)
+    gone = [key for key, path in last.items() if path is None]
     return Update(
         updates[0].peer,
         announced=tuple(path for path in last.values() if path is not None),
-        withdrawn=tuple(prefix for prefix, path in last.items() if path is None),
+        withdrawn=tuple(prefix for prefix, path_id in gone if path_id is None),
+        withdrawn_paths=tuple((prefix, path_id) for prefix, path_id in gone if path_id is not None),
     )

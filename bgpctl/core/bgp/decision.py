@@ -37,6 +37,7 @@ class Lost(enum.Enum):
     ROUTER_ID = "router-id"
     CLUSTER_LIST = "cluster-list"
     PEER_ADDRESS = "peer-address"
+    PATH_ID = "path-id"
 
 
 class Candidate(NamedTuple):
@@ -85,8 +86,8 @@ class Choice(NamedTuple):
 
 
 def choose(candidates: Iterable[Candidate]) -> Choice:
-    """The decision process over the candidates of one prefix, at least one, no two of one peer."""
-    left = sorted(candidates, key=lambda candidate: candidate.peer)
+    """The decision process over the candidates of one prefix, at least one; two of one peer have two identifiers."""
+    left = sorted(candidates, key=_source)
     if len(left) == 1:
         return Choice(left[0])
     lost: list[tuple[Candidate, Lost]] = []
@@ -102,7 +103,7 @@ def choose(candidates: Iterable[Candidate]) -> Choice:
             also.append(other)
         else:
             lost.append((other, _first_difference(best, other)))
-    return Choice(best, tuple(sorted(lost, key=lambda pair: pair[0].peer)), tuple(also))
+    return Choice(best, tuple(sorted(lost, key=lambda pair: _source(pair[0]))), tuple(also))
 
 
 def neighbour_as(candidate: Candidate) -> Asn:
@@ -143,13 +144,19 @@ _ELIMINATIONS: Final[tuple[tuple[Lost, Callable[[Candidate], int]], ...]] = (
 )
 """Each step removes the paths that do not have the lowest rank."""
 
-_TIE_BREAKS: Final = (Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS)
+
+def _source(candidate: Candidate) -> tuple[Address, int]:
+    return candidate.peer, candidate.path.path_id or 0
 
 
-def _tie_break(candidate: Candidate) -> tuple[Address, int, Address]:
+_TIE_BREAKS: Final = (Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS, Lost.PATH_ID)
+
+
+def _tie_break(candidate: Candidate) -> tuple[Address, int, Address, int]:
     """In the order of _TIE_BREAKS; a reflected path is its originator's (RFC 4456, section 9)."""
     path = candidate.path
-    return path.originator or candidate.router_id or candidate.peer, len(path.cluster_list), candidate.peer
+    router_id = path.originator or candidate.router_id or candidate.peer
+    return router_id, len(path.cluster_list), candidate.peer, path.path_id or 0
 
 
 def _first_difference(best: Candidate, other: Candidate) -> Lost:

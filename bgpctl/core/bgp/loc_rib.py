@@ -51,10 +51,11 @@ class LocRib:
 
 
 class Outcome(NamedTuple):
-    """A received path, as the policy lets it in or the rule that rejects it."""
+    """A received path, as the policy lets it in or the rule that rejects it; `others` as in Received."""
 
     received: Received
     verdict: Path | Rejection
+    others: tuple[Outcome, ...] = ()
 
 
 Outcomes: TypeAlias = Table[Outcome]
@@ -134,7 +135,8 @@ def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, b
     judge = Judge(read.ownership, session_policy)
 
     def outcome(_: Prefix, received: Received) -> Outcome:
-        return Outcome(received, judge(received.path))
+        others = tuple(Outcome(other, judge(other.path)) for other in received.others) if received.others else ()
+        return Outcome(received, judge(received.path), others)
 
     return PeerOutcomes(read, read.paths.mapped(outcome, taken_over, changed))
 
@@ -147,7 +149,9 @@ def _to_judge(before: VerdictInput, now: VerdictInput) -> set[Prefix] | None:
     if edited is None:
         return None
     members = now.ownership.members_since(before.ownership)
-    led_to = {prefix for prefix, got in now.paths.items() if got.path.next_hop in members} if members else set[Prefix]()
+    led_to = set[Prefix]()
+    if members:
+        led_to = {prefix for prefix, got in now.paths.items() for item in got.each if item.path.next_hop in members}
     return now.paths.changed_since(before.paths) | now.paths.overlapping(edited) | led_to
 
 
@@ -185,12 +189,14 @@ def _chosen(
     for peer, item in peers.items():
         candidate = _candidates(policy.session_policies[peer], item, costs)
         for prefix, outcome in item.outcomes.items() if among is None else item.outcomes.among(among):
-            if isinstance(outcome.verdict, Rejection):
-                rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, outcome.verdict))
-            elif prefix in best:
-                several.setdefault(prefix, [best[prefix].best]).append(candidate(outcome.received, outcome.verdict))
-            else:
-                best[prefix] = Choice(candidate(outcome.received, outcome.verdict))
+            for item_ in (outcome, *outcome.others) if outcome.others else (outcome,):
+                if isinstance(item_.verdict, Rejection):
+                    path_id = item_.received.path.path_id
+                    rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, item_.verdict, path_id))
+                elif prefix in best:
+                    several.setdefault(prefix, [best[prefix].best]).append(candidate(item_.received, item_.verdict))
+                else:
+                    best[prefix] = Choice(candidate(item_.received, item_.verdict))
     best.update((prefix, choose(paths)) for prefix, paths in several.items())
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
     return LocRib(
@@ -199,8 +205,8 @@ def _chosen(
     )
 
 
-def _peer(path: RejectedPath) -> Address:
-    return path.peer
+def _peer(path: RejectedPath) -> tuple[Address, int]:
+    return path.peer, path.path_id or 0
 
 
 def _candidates(
@@ -212,7 +218,8 @@ def _candidates(
     known: dict[Address | None, tuple[int | None, bool]] = {}
 
     def candidate(received: Received, path: Path) -> Candidate:
-        as_used = received if path is received.path else Received(path, received.at_s)
+        is_plain = path is received.path and not received.others
+        as_used = received if is_plain else Received(path, received.at_s)
         hop = path.next_hop
         if hop not in known:
             known[hop] = (costs.cost(hop) if hop else None, costs.is_answering(hop))

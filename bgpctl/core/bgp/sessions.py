@@ -231,6 +231,7 @@ def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
         bfd=_bfd(peer.bfd, node, session) if peer.bfd else None,
         role=peer.local_role,
         strict_role=peer.strict_role,
+        add_path=peer.add_path,
     )
 
 

@@ -35,6 +35,7 @@ class Session:
         role: our role, which is sent and enforced (RFC 9234); None without.
         strict_role: the peer has to send one.
         accepted: the peer is none that was named, but one of a range, which has connected.
+        add_path: the peer may send several paths to a prefix (RFC 7911); we send one.
     """
 
     peer: Address
@@ -57,6 +58,7 @@ class Session:
     role: Role | None = None
     strict_role: bool = False
     accepted: bool = False
+    add_path: bool = False
 
     @property
     def internal(self) -> bool:
@@ -210,11 +212,15 @@ class SessionDown:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One UPDATE, or several of one peer in their order joined: `withdrawn` and `announced` never share a prefix."""
+    """
+    One UPDATE, or several of one peer in their order joined: `withdrawn` and `announced` never share a prefix. Of a
+    peer that sends several paths (RFC 7911), `withdrawn_paths` are those by their identifiers, none of them announced.
+    """
 
     peer: Address
     announced: tuple[Path, ...] = ()
     withdrawn: tuple[Prefix, ...] = ()
+    withdrawn_paths: tuple[tuple[Prefix, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,7 @@ class Peer:
         listen_range: in place of `address`: any of these addresses may connect, and is not connected to.
         asn_range: with it, in place of `asn`: the AS numbers that such a peer may have, in another AS than ours.
         limit: so many of them at once.
+        add_path: the peer may send several paths to a prefix (RFC 7911).
     """
 
     name: str
@@ -199,6 +200,7 @@ class Peer:
     listen_range: Prefix | None = None
     asn_range: AsnRange | None = None
     limit: int = 100
+    add_path: bool = False
     place: Place | None = field(default=None, compare=False)
 
 

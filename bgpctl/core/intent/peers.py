@@ -232,6 +232,12 @@ _OPTIONS: Final = (
         "With range, in place of asNumber: the peers' AS numbers, 65000-65099, or external for any but ours.",
     ),
     Row("limit", integer(1, _MAX_DYNAMIC), "limit", "With range: how many of its addresses have a session at once."),
+    Row(
+        "addPath",
+        coded({"receive": True, "none": False}),
+        "add_path",
+        "receive: the peer may send several paths to a prefix (RFC 7911), which are used as those of several peers.",
+    ),
     Row("bfd", FieldKind(_read_bfd, _BFD.shape(nullable=True), _BFD.write), "bfd"),
     Row(
         "localWorkloadSelector",
