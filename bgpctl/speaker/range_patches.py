@@ -178,6 +178,6 @@ def _four_octet(capabilities: bytes) -> int | None:
     while at + 2 <= len(capabilities):
         code, size = capabilities[at], capabilities[at + 1]
         at += 2 + size
-        if code == _FOUR_OCTET_AS and size == 4:
+        if code == _FOUR_OCTET_AS and size == 4 and at <= len(capabilities):
             return int.from_bytes(capabilities[at - size : at], "big")
     return None

@@ -35,9 +35,7 @@ _TWO_ROUTES: Final = "\n".join(
 
 class BirdWithTwoPaths(Bird):
     name: ClassVar = "BIRD, add paths tx"
-    style: ClassVar = Style(
-        bird.PLAIN.session.replace("import all;", "add paths tx; import all;"), _TWO_ROUTES
-    )
+    style: ClassVar = Style(bird.PLAIN.session.replace("import all;", "add paths tx; import all;"), _TWO_ROUTES)
 
     def only_by(self, part: str) -> None:
         """Withdraw the path by the other one."""
