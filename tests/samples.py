@@ -204,6 +204,7 @@ QUIET = [
     MEMBERS + "peers: {t: {range: 10.0.1.0/24, asNumber: 64512}}",
     MEMBERS + "peers: {t: {range: 10.0.1.0/24, asRange: 65000-65099, limit: 7, localRole: provider}}",
     MEMBERS + PEER + "{range: 10.0.1.0/24, asRange: external, node: a}",
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, addPath: receive}}",
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, filters: [f]}}\nfilters: {f: {exportV4: [{action: Reject}]}}",
     "filters: {f: {importV6: [{action: Accept, cidr: 'fd00::/8', matchOperator: In, prefixLength: {max: 64}}]}}",
     "communities: [{name: c, value: '65000:1'}]\nprefixAdvertisements: [{cidr: 10.0.0.0/8, communities: [c, '1:2:3']}]",

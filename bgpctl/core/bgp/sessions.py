@@ -27,11 +27,11 @@ _EVERY_NODE: Final = "all()"
 _NO_RANGE: Final = Prefix(4, 0, 0)
 
 
-NOBODY: Final[Mapping[Address, Asn]] = MappingProxyType({})
+NONE_CONNECTED: Final[Mapping[Address, Asn]] = MappingProxyType({})
 
 
 def speaker_config(
-    configuration: Configuration, name: str, connected: Mapping[Address, Asn] = NOBODY
+    configuration: Configuration, name: str, connected: Mapping[Address, Asn] = NONE_CONNECTED
 ) -> SpeakerConfig | None:
     """
     The configuration of the speaker of node `name`; None where there is no BGP at all. `connected` are addresses of
