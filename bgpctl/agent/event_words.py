@@ -149,10 +149,11 @@ def _from_peer(item: speaker.PeerEvent) -> str:
             return f"session down: {item.reason}"
         case speaker.Update():
             announced = ", ".join(str(path.prefix) for path in item.announced[:_SHOWN])
-            withdrawn = ", ".join(map(str, item.withdrawn[:_SHOWN]))
+            gone = (*item.withdrawn, *(prefix for prefix, _ in item.withdrawn_paths))
+            withdrawn = ", ".join(map(str, gone[:_SHOWN]))
             parts = [
                 f"announces {count(len(item.announced), 'prefix', 'prefixes')} ({announced})" if announced else "",
-                f"withdraws {count(len(item.withdrawn), 'prefix', 'prefixes')} ({withdrawn})" if withdrawn else "",
+                f"withdraws {count(len(gone), 'prefix', 'prefixes')} ({withdrawn})" if withdrawn else "",
             ]
             return ", ".join(filter(None, parts)) or "empty UPDATE"
         case speaker.Malformed():

@@ -50,12 +50,19 @@ class LocRib:
         return tuple(sorted(paths, key=lambda path: (path.peer, path.prefix)))
 
 
+class OtherOutcome(NamedTuple):
+    """The same of another path of the peer to the prefix."""
+
+    received: Received
+    verdict: Path | Rejection
+
+
 class Outcome(NamedTuple):
     """A received path, as the policy lets it in or the rule that rejects it; `others` as in Received."""
 
     received: Received
     verdict: Path | Rejection
-    others: tuple[Outcome, ...] = ()
+    others: tuple[OtherOutcome, ...] = ()
 
 
 Outcomes: TypeAlias = Table[Outcome]
@@ -135,8 +142,10 @@ def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, b
     judge = Judge(read.ownership, session_policy)
 
     def outcome(_: Prefix, received: Received) -> Outcome:
-        others = tuple(Outcome(other, judge(other.path)) for other in received.others) if received.others else ()
-        return Outcome(received, judge(received.path), others)
+        if not received.others:
+            return Outcome(received, judge(received.path))
+        first, *others = (OtherOutcome(item, judge(item.path)) for item in received.each)
+        return Outcome(first.received, first.verdict, tuple(others))
 
     return PeerOutcomes(read, read.paths.mapped(outcome, taken_over, changed))
 
@@ -189,14 +198,15 @@ def _chosen(
     for peer, item in peers.items():
         candidate = _candidates(policy.session_policies[peer], item, costs)
         for prefix, outcome in item.outcomes.items() if among is None else item.outcomes.among(among):
-            for item_ in (outcome, *outcome.others) if outcome.others else (outcome,):
-                if isinstance(item_.verdict, Rejection):
-                    path_id = item_.received.path.path_id
-                    rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, item_.verdict, path_id))
+            same_prefix: tuple[Outcome | OtherOutcome, ...] = (outcome, *outcome.others)
+            for judged in same_prefix:
+                if isinstance(judged.verdict, Rejection):
+                    path_id = judged.received.path.path_id
+                    rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, judged.verdict, path_id))
                 elif prefix in best:
-                    several.setdefault(prefix, [best[prefix].best]).append(candidate(item_.received, item_.verdict))
+                    several.setdefault(prefix, [best[prefix].best]).append(candidate(judged.received, judged.verdict))
                 else:
-                    best[prefix] = Choice(candidate(item_.received, item_.verdict))
+                    best[prefix] = Choice(candidate(judged.received, judged.verdict))
     best.update((prefix, choose(paths)) for prefix, paths in several.items())
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
     return LocRib(
@@ -218,8 +228,7 @@ def _candidates(
     known: dict[Address | None, tuple[int | None, bool]] = {}
 
     def candidate(received: Received, path: Path) -> Candidate:
-        is_plain = path is received.path and not received.others
-        as_used = received if is_plain else Received(path, received.at_s)
+        as_used = received if path is received.path else Received(path, received.at_s)
         hop = path.next_hop
         if hop not in known:
             known[hop] = (costs.cost(hop) if hop else None, costs.is_answering(hop))

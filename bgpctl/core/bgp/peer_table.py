@@ -51,6 +51,13 @@ class TableState(enum.Enum):
     DOWN = "down"
 
 
+class OtherPath(NamedTuple):
+    """Another path of a peer to the same prefix (RFC 7911)."""
+
+    path: Path
+    at_s: float
+
+
 class Received(NamedTuple):
     """
     A path with the time it was first received unchanged, in seconds of the agent's clock. Of a peer that sends several
@@ -59,12 +66,14 @@ class Received(NamedTuple):
 
     path: Path
     at_s: float
-    others: tuple[Received, ...] = ()
+    others: tuple[OtherPath, ...] = ()
 
     @property
     def each(self) -> tuple[Received, ...]:
         """All paths of the peer to the prefix, each without others."""
-        return (Received(self.path, self.at_s), *self.others) if self.others else (self,)
+        if not self.others:
+            return (self,)
+        return (Received(self.path, self.at_s), *(Received(path, at_s) for path, at_s in self.others))
 
 
 _NO_PATHS: Final = Table[Received]()
@@ -320,9 +329,8 @@ def completed(table: PeerTable, at_s: float) -> PeerTable:
 
 def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> PeerTable:
     """The table after one UPDATE; a path that is announced unchanged keeps its age."""
-    paths = _updated_paths(table.paths, update, at_s)
-    if _has_identifiers(update):
-        paths = _with_identified_paths(table, update, at_s)
+    has_ids = _has_identifiers(update)
+    paths = _with_identified_paths(table, update, at_s) if has_ids else _updated_paths(table.paths, update, at_s)
     if len(paths) > limit:
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
@@ -365,7 +373,8 @@ def _with_identified_paths(table: PeerTable, update: Update, at_s: float) -> Tab
                 known[path_id] = Received(change, at_s)
         kept = [known[path_id] for path_id in sorted(known)[:MOST_PATHS]]
         if kept:
-            found[prefix] = Received(kept[0].path, kept[0].at_s, tuple(kept[1:]))
+            others = tuple(OtherPath(item.path, item.at_s) for item in kept[1:])
+            found[prefix] = Received(kept[0].path, kept[0].at_s, others)
         else:
             gone.append(prefix)
     return left.changed(found, gone)
