@@ -1,8 +1,9 @@
-"""Several paths of one peer to a prefix (RFC 7911), which BIRD sends."""
+"""Several paths of one peer to a prefix (RFC 7911), which BIRD and FRR send."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar, Final
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from bgpctl.core.net.addresses import Asn, Prefix
 from bgpctl.lab.daemons import bird
 from bgpctl.lab.daemons.bird import Style
+from bgpctl.lab.daemons.session_options import Neighbor, Origin, Router
 from tests.interop.bird import Bird
 from tests.interop.daemon import installed
+from tests.interop.frr import Frr
 from tests.interop.rig import has_block, router
 from tests.interop.world import ADDRESS, BLOCK, POOL, US, World, made
 from tests.waiting import wait_until
@@ -42,9 +45,18 @@ class BirdWithTwoPaths(Bird):
         self._ask("disable", "by_three" if part == "two" else "by_two")
 
 
+class FrrWithAllPaths(Frr):
+    name: ClassVar = "FRR, addpath-tx-all-paths"
+
+    def send_all_paths(self) -> None:
+        family = ("address-family ipv4 unicast", f"neighbor {ADDRESS['us']} addpath-tx-all-paths")
+        self._ask("configure terminal", f"router bgp {TOR}", *family)
+
+
 @pytest.fixture
 def world() -> Iterator[World]:
     installed(Bird)
+    installed(Frr)
     with made("addpath", "three") as world:
         yield world
 
@@ -71,3 +83,23 @@ def test_the_paths_of_a_peer_carry_traffic_together_and_each_goes_alone(world: W
     wait_until(lambda: {row["path_id"] for row in world.show("rib")["paths"]} == {None}, within_s=60)
     assert world.gateways(OUTSIDE) == {str(ADDRESS["two"])}
     tor.end()
+
+
+def test_all_paths_of_a_router_are_used_and_those_of_a_lost_neighbour_go(world: World) -> None:
+    world.agree(CLUSTER.replace("{more}", ", addPath: receive"))
+    behind = {part: Bird(world.place(part)) for part in ("two", "three")}
+    to_behind = []
+    for number, (part, daemon) in enumerate(behind.items()):
+        asn = Asn(65010 + number)
+        to_hub = Neighbor(ADDRESS["one"], ADDRESS[part], TOR, restarts=False)
+        daemon.start(Router(ADDRESS[part], (to_hub,), {OUTSIDE: Origin()}, asn))
+        to_behind.append(Neighbor(ADDRESS[part], ADDRESS["one"], asn, restarts=False))
+    hub = router("one", asn=TOR, routes={}, restarts=False)
+    tor = FrrWithAllPaths(world.place("one"))
+    tor.start(replace(hub, neighbors=(*hub.neighbors, *to_behind)))
+    tor.send_all_paths()
+    wait_until(lambda: world.gateways(OUTSIDE) == HOPS, within_s=90)
+    behind["three"].end()
+    wait_until(lambda: world.gateways(OUTSIDE) == {str(ADDRESS["two"])}, within_s=60)
+    for daemon in (tor, behind["two"]):
+        daemon.end()
