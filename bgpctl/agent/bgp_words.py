@@ -170,6 +170,7 @@ _LOST: Final[Mapping[Lost, str]] = {
     Lost.ROUTER_ID: "higher router id",
     Lost.CLUSTER_LIST: "longer cluster list",
     Lost.PEER_ADDRESS: "higher peer address",
+    Lost.PATH_ID: "higher path identifier",
 }
 
 _REJECTED: Final[Mapping[RejectCode, str]] = {

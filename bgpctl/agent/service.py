@@ -32,7 +32,7 @@ from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unava
 
 log = logging.getLogger("bgpctl.agent")
 
-_YOUNG_OBJECTS: Final = 100_000
+_YOUNG_OBJECTS: Final = 500_000
 _JOURNAL: Final = "journal.jsonl"
 
 
@@ -47,7 +47,7 @@ class Process:
 
 def collect_seldom() -> None:
     """
-    Have Python search for cycles after 100,000 new objects instead of 700.
+    Have Python search for cycles after 500,000 new objects instead of 700.
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
     time of a round went into going through them again and again. Called before the cluster file is read: 5,000 nodes

@@ -54,6 +54,9 @@ class ExabgpSpeaker(Speaker):
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
         self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before the first configuration is asked for: it would end the sessions with peers of ranges.
+        for event in self._run_dir.accepted_peers():
+            deliver(event)
         supervisor = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched, alone=self._alone)
         self._thread = threading.Thread(target=self._run, args=(supervisor,), name="speaker", daemon=True)
         self._thread.start()

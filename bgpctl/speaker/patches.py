@@ -68,6 +68,7 @@ def main() -> None:
             raw_updates,
             what_peers_overdo,
             raw_announcements,
+            peers_of_ranges,
             pace,
         ):
             patch()
@@ -447,6 +448,11 @@ def raw_updates() -> None:
 def raw_announcements() -> None:
     """Routes are written as words, of which not all attributes can be made as they came."""
     _patched_by("sent_patches")
+
+
+def peers_of_ranges() -> None:
+    """Peers that are given as a range share one Adj-RIB-Out, and a reload forgets them."""
+    _patched_by("range_patches")
 
 
 def _patched_by(module: str) -> None:

@@ -288,7 +288,8 @@ def _peer(draw: st.DrawFn, intent: Intent, name: str, number: int) -> Peer:
     if selector in by_name and draw(flags):
         # Named by itself: others may have its host name label, too.
         selected = [draw(st.sampled_from(selected))]
-    peer = draw(_with_options(intent, Peer(name, None, None, (), node_selector=selector)))
+    stated = Peer(name, None, None, (), node_selector=selector, add_path=draw(flags))
+    peer = draw(_with_options(intent, stated))
     of_nodes = draw(st.integers(0, 2)) == 0
     return draw(_of_nodes(intent, peer, selected) if of_nodes else _of_router(intent, peer, selected, number))
 

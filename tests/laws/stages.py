@@ -211,7 +211,7 @@ def _choice(prefix: str, *peers: str, by: str = "") -> tuple[Prefix, Choice]:
         Candidate(peer, Asn(64512), internal=True, received=Received(path(prefix, peer), 0.0)) for peer in hops
     )
     reporter = member(INTENTS[1], by or peers[0]).address.address
-    return Prefix.parse(prefix), Choice(replace(best, peer=reporter), also=tuple(also))
+    return Prefix.parse(prefix), Choice(best._replace(peer=reporter), also=tuple(also))
 
 
 def _questions() -> Iterator[tuple[Question, Mapping[str, Question]]]:
@@ -314,8 +314,8 @@ def _rooms() -> Iterator[tuple[str, object, object]]:
     policy = _policy(INTENTS[0])
     router, (prefix, choice) = policy.session_policies[TOR], _choice("10.244.3.0/26", "b1")
     marked = replace(choice.best.received.path, communities=tuple((64512, number) for number in range(1200)))
-    best = replace(choice.best, received=Received(marked, 0.0))
-    paths = announceable(Table.of([(prefix, replace(choice, best=best))]))
+    best = choice.best._replace(received=Received(marked, 0.0))
+    paths = announceable(Table.of([(prefix, choice._replace(best=best))]))
     exported = ExportInput(policy, paths, lambda _: None, draining=False, accepts={})
     earlier = export_policy.routes_for(exported, router, None, Room(EXTENDED_MESSAGE_BYTES))
     yield "room", export_policy.routes_for(exported, router, earlier).routes, routes_for(exported, router).routes

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from bgpctl.core.agent.events import Apply, Command, Configure, SendProbes, WakeAt
-from bgpctl.core.agent.sessions import advertise, end_handover, speak
+from bgpctl.core.agent.sessions import advertise, end_handover, forget_gone_peers, speak
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
@@ -44,6 +44,8 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     observed = observed.sharing(state.kernel.observed) if state.kernel.observed else observed
     state, requests = _with_observation(state, observed, at_s)
     state, configure = end_handover(state, at_s)
+    state, forget = forget_gone_peers(state, at_s)
+    configure = forget or configure
     state = replace(state, bgp=state.bgp.with_ignorance(at_s).with_withdrawals())
     intent = state.intent.in_force
     node = intent.node(state.node) if intent else None

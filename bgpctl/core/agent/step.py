@@ -99,7 +99,12 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
             return _from_kernel(state, event, at_s)
         case Probed() | PathsJudged() | ConfigurationsCompared() | ForwardingJudged():
             return _from_members(state, event, at_s)
-        case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
+        case (
+            speaker.SpeakerAttached()
+            | speaker.SpeakerDetached()
+            | speaker.SpeakerConfigRejected()
+            | speaker.PeerConnecting()
+        ):
             return _from_speaker(state, event, at_s)
         case Woken():
             bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
@@ -210,7 +215,9 @@ def _kernel_lost(state: State, reason: str, at_s: float) -> Step:
 
 
 def _from_speaker(
-    state: State, event: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected, at_s: float
+    state: State,
+    event: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected | speaker.PeerConnecting,
+    at_s: float,
 ) -> Step:
     match event:
         case speaker.SpeakerAttached():
@@ -219,6 +226,8 @@ def _from_speaker(
             return _observe(replace(state, bgp=state.bgp.speaker_detached(at_s)))
         case speaker.SpeakerConfigRejected():
             return replace(state, bgp=state.bgp.config_rejected(event.reason)), ()
+        case speaker.PeerConnecting():
+            return with_sessions(replace(state, bgp=state.bgp.peer_connecting(event)), at_s)
         case _:
             assert_never(event)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation, Mode
 from bgpctl.core.cluster.problems import Place
@@ -133,6 +133,19 @@ class Bfd:
     multihop: bool | None = None
 
 
+class AsnRange(NamedTuple):
+    """AS numbers from the least to the greatest."""
+
+    least: Asn
+    greatest: Asn
+
+    def holds(self, asn: Asn) -> bool:
+        return self.least <= asn <= self.greatest
+
+
+EVERY_ASN: Final = AsnRange(Asn(1), Asn((1 << 32) - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """
@@ -155,6 +168,10 @@ class Peer:
         route_server: the peer does not put its own AS into the paths that it passes on (RFC 7947).
         local_role: our role on these sessions (RFC 9234); None for no procedures at all.
         strict_role: the peer has to send a role.
+        listen_range: in place of `address`: any of these addresses may connect, and is not connected to.
+        asn_range: with it, in place of `asn`: the AS numbers that such a peer may have, in another AS than ours.
+        limit: so many of them at once.
+        add_path: the peer may send several paths to a prefix (RFC 7911).
     """
 
     name: str
@@ -181,6 +198,10 @@ class Peer:
     route_server: bool = False
     local_role: Role | None = None
     strict_role: bool = False
+    listen_range: Prefix | None = None
+    asn_range: AsnRange | None = None
+    limit: int = 100
+    add_path: bool = False
     place: Place | None = field(default=None, compare=False)
 
 

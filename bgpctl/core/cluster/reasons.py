@@ -123,8 +123,9 @@ class Rejection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RejectedPath:
-    """A path that was received and not used. It stays visible with its reason."""
+    """A path that was received and not used. It stays visible with its reason. `path_id` as in Path."""
 
     prefix: Prefix
     peer: Address
     rejection: Rejection
+    path_id: int | None = None

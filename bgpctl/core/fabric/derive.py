@@ -330,10 +330,13 @@ def _tunnels(site: Site, of_members: Entries, devices: Devices) -> Iterator[Reas
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
     pools = LongestMatch((pool.cidr, pool) for pool in read.pools)
 
+    shared: dict[NextHopSet, NextHopSet] = {}
+
     def hop_set(prefix: Prefix, choice: Choice) -> NextHopSet | None:
         # A filter may let in what is in no pool.
         pool = pools.covering(prefix) or next_hops.outside(prefix.version)
-        return _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
+        found = _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
+        return shared.setdefault(found, found) if found else None
 
     is_known = before and is_same(before.made_from, read, but="best")
     taken_over = Mapped(before.made_from.best, before.hop_sets) if before and is_known else None
@@ -344,7 +347,7 @@ def _hop_set(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | N
     remote, peer = choice.best.path.next_hop, choice.best.peer
     if not remote:
         return None
-    others = {also.path.next_hop for also in choice.also} - {None, remote}
+    others = {also.path.next_hop for also in choice.also} - {None, remote} if choice.also else ()
     also = tuple(sorted(other for other in others if other and other.version == remote.version))
     return NextHopSet(pool, remote, read.names.get(peer, str(peer)), also)
 
@@ -396,9 +399,11 @@ def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUs
         return NextHopSetsInUse(tables, counts, frozenset(counts))
     changes = Counter[NextHopSet]()
     for old, new in zip(before.made_from, tables, strict=True):
-        prefixes = new.changed_since(old)
-        changes.update(hop_set for prefix in prefixes if (hop_set := new.get(prefix)))
-        changes.subtract(hop_set for prefix in prefixes if (hop_set := old.get(prefix)))
+        for _, was, now in new.differences(old):
+            if now:
+                changes[now] += 1
+            if was:
+                changes[was] -= 1
     updated = {**before.counts}
     appeared, vanished = set[NextHopSet](), set[NextHopSet]()
     for hop_set, change in changes.items():
@@ -427,9 +432,11 @@ def _routes(
         return Routes(own, tables, resolution, limits, RouteSet.of((*own, *_all_routes(tables, resolution, limits))))
     new, gone = [*(own - before.own)], [*(before.own - own)]
     for old, now in zip(before.hop_sets, tables, strict=True):
-        prefixes = now.changed_since(old)
-        new += _routes_to(prefixes, now, resolution, limits)
-        gone += _routes_to(prefixes, old, before.resolution, limits)
+        differences = list(now.differences(old))
+        put = ((prefix, hop_set) for prefix, _, hop_set in differences if hop_set)
+        left = ((prefix, hop_set) for prefix, hop_set, _ in differences if hop_set)
+        new += _routes_to(put, resolution, limits)
+        gone += _routes_to(left, before.resolution, limits)
     return Routes(own, tables, resolution, limits, before.routes.changed(new, gone))
 
 
@@ -449,20 +456,17 @@ def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
 def _all_routes(
     tables: Iterable[Table[NextHopSet]], resolution: Resolution, limits: Mapping[NextHopSet, int]
 ) -> Iterator[Route]:
-    return chain.from_iterable(_routes_to(table, table, resolution, limits) for table in tables)
+    return chain.from_iterable(_routes_to(table.items(), resolution, limits) for table in tables)
 
 
 def _routes_to(
-    prefixes: Iterable[Prefix],
-    hop_sets: Table[NextHopSet],
-    resolution: Resolution,
-    limits: Mapping[NextHopSet, int],
+    hop_sets: Iterable[tuple[Prefix, NextHopSet]], resolution: Resolution, limits: Mapping[NextHopSet, int]
 ) -> Iterator[Route]:
     outs = resolution.outs
-    for prefix in prefixes:
-        hop_set = hop_sets.get(prefix)
-        if hop_set and hop_set in outs:
-            yield Route(prefix, next_hop=outs[hop_set].next_hop, mtu_bytes=limits.get(hop_set, 0) if limits else 0)
+    for prefix, hop_set in hop_sets:
+        out = outs.get(hop_set)
+        if out:
+            yield Route(prefix, next_hop=out.next_hop, mtu_bytes=limits.get(hop_set, 0) if limits else 0)
 
 
 # The result ----------------------------------------------------------------------------------------------------
@@ -497,9 +501,13 @@ def _all_hops(own: Dataplane, remote: Dataplane) -> AbstractSet[NextHop]:
 
 def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:
     outs = routes.resolution.outs
+    tables = [table for table in routes.hop_sets if table]
 
     def reason(prefix: Prefix) -> Reason | None:
-        found = (outs.get(hop_set) for table in routes.hop_sets if (hop_set := table.get(prefix)))
-        return next((out.why for out in found if out), None)
+        for table in tables:
+            hop_set = table.get(prefix)
+            if hop_set is not None and (out := outs.get(hop_set)):
+                return out.why
+        return None
 
     return reason

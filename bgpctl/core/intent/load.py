@@ -168,7 +168,8 @@ def _peer(configuration: Configuration, owners: Mapping[Address, str], draft: Dr
     peer = stated.peer
     remote = owners.get(peer.address) if peer.address else None
     selected = [node for node in configuration.nodes if _selects(stated, node) and node.name != remote]
-    able = {node.name for node in selected if not peer.address or node.underlay(peer.address.version)}
+    at = peer.address or peer.listen_range
+    able = {node.name for node in selected if not at or node.underlay(at.version)}
     chosen = tuple(node.name for node in selected if node.name in able)
     draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in able)
     selector = stated.peer_selector
