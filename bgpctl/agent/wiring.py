@@ -27,8 +27,6 @@ from bgpctl.process.service_manager import Systemd
 from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.with_bfd import SpeakerWithBfd
-from bgpctl.store.etcd.options import UnusableStore, options_of
-from bgpctl.store.etcd.store import EtcdStore
 from bgpctl.store.file import FileStore
 
 _SYSCTLS_BEFORE: Final = "sysctls.json"
@@ -41,6 +39,10 @@ def store_of(files: Sequence[Path]) -> Store:
 
 def store_at(word: str) -> Store:
     """The store in the etcd that a word or a file describes (store/etcd/options.py). Raises NotPossibleNow."""
+    # Most clusters have files: 12 modules less in each agent that starts.
+    from bgpctl.store.etcd.options import UnusableStore, options_of  # noqa: PLC0415
+    from bgpctl.store.etcd.store import EtcdStore  # noqa: PLC0415
+
     try:
         return EtcdStore(options_of(word), LinuxClock())
     except UnusableStore as error:

@@ -14,13 +14,16 @@ from bgpctl.speaker.launch import RunDir
 
 LEFT_OUT: Final = {
     "asyncio": "pyroute2 stands on it, but its messages do not",
+    "bgpctl.agent.config_changes": "imported by the first plan or edit",
     "bgpctl.agent.journal_file": "imported when a journal is written",
     "bgpctl.agent.metrics": "imported by the first scrape",
     "bgpctl.cli.operate": "another command",
     "bgpctl.cli.replay": "another command",
     "bgpctl.cli.show": "another command",
     "bgpctl.cli.validate": "another command",
+    "bgpctl.core.simulate.fleet": "for plans",
     "bgpctl.lab": "no part of an agent",
+    "bgpctl.store.etcd": "imported for a store in etcd",
     "importlib.metadata": "imported when a journal is written",
     "jsonschema": "for tests and editors",
     "netaddr": "imported for the first MAC address of a cluster file",
