@@ -87,3 +87,16 @@ def test_exabgp_starts_without_asyncio_and_without_a_debugger() -> None:
     imported = modules_after(f"import runpy, sys; sys.argv = {argv}; runpy.run_path({program!r}, None, '__main__')")
     assert "exabgp.reactor.loop" in imported
     assert not imported & {"asyncio.base_events", "bdb", "ssl"}
+
+
+def test_exabgp_knows_the_names_of_ports_once_one_is_asked_for() -> None:
+    program = """
+import sys
+from bgpctl.speaker.patches import unused_modules
+unused_modules()
+from exabgp.bgp.message.update.nlri.flow import Port
+assert not hasattr(sys.modules["exabgp.protocol.ip.port"].Port, "names")
+assert Port.named("tcpmux+2") == Port.named("3") == 3
+assert len(sys.modules["exabgp.protocol.ip.port"].Port.names) > 4000
+"""
+    assert "exabgp.protocol.ip.port" in modules_after(program)
