@@ -126,7 +126,7 @@ bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and
 	@tools/bench-python -m bench.run
 
 # One measurement alone; each is described at the beginning of its module, with the variables that change it.
-ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-simulate bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-proof
+ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-simulate bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-asked bench-encapsulation bench-proof
 .PHONY: $(ALONE)
 $(ALONE): bench-%: setup
 	@tools/system-packages test
