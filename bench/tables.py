@@ -245,7 +245,7 @@ def _seconds(row: Mapping[str, Any]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.{0 if seconds >= 0.01 else 1}f} ms"
 
 
 def bgp(record: Record) -> str:
@@ -300,6 +300,15 @@ def mirror(record: Record) -> str:
     )
 
 
+def asked(record: Record) -> str:
+    """What is waited for."""
+    rows = (
+        [row["what"], _duration(row["cpu_s"]), _duration(row["wall_s"]), f"{row['mb']:.0f} MB" if "mb" in row else ""]
+        for row in record
+    )
+    return table(["", "CPU", "time", "memory"], rows)
+
+
 def encapsulation(record: Record) -> str:
     """Packets lost while encapsulations change."""
     ours = record["bgpctl"]
@@ -335,5 +344,6 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "repair": repair,
     "proof": proof,
     "mirror": mirror,
+    "asked": asked,
     "encapsulation": encapsulation,
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.agent import config_changes, health_http, operator_commands, resolver_views, views
+from bgpctl.agent import health_http, operator_commands, resolver_views, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
@@ -34,6 +34,8 @@ log = logging.getLogger("bgpctl.agent")
 
 _YOUNG_OBJECTS: Final = 500_000
 _JOURNAL: Final = "journal.jsonl"
+_EDITS: Final = ("apply", "confirm", "undo")
+"""What config_changes does, which is imported by the first of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         store = ports.store
         if view == "plan":
+            from bgpctl.agent import config_changes  # noqa: PLC0415 (25 modules that follow packets)
+
             return config_changes.plan(runner.state, store, query, host.connected())
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
         now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status(), runner.health)
@@ -142,7 +146,7 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
         if verb == "journal":
             return _save_journal(runner, ports.clock, run_directory)
         log.info("request of an operator", extra={"facts": {"verb": verb, **_without_content(query)}})
-        if verb in config_changes.EDITS:
+        if verb in _EDITS:
             return _edit(verb, runner, ports.store, query)
         events = operator_commands.events(verb, runner.state, query)
         for event in events:
@@ -154,6 +158,8 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
 
 def _edit(verb: str, runner: Runner, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     """Read the store here, and not only when its watch notices a change: the generation is known at once."""
+    from bgpctl.agent import config_changes  # noqa: PLC0415
+
     done = config_changes.edit(verb, runner.state, store, query)
     return {**done, "generation": runner.generation if verb == "confirm" else runner.edited(store.load())}
 

@@ -335,6 +335,8 @@ _ABSENT: Final = object()
 
 def differing(now: Mapping[K, V], before: Mapping[K, V]) -> Iterable[K]:
     """The keys whose values are not one object, or that are in one of the two only."""
+    if now is before:
+        return ()
     # One is an edited copy of the other nearly always, so what was in both stands in the same order.
     if len(now) >= len(before) and all(map(is_, now, before)):
         added = islice(now, len(before), None)
