@@ -17,16 +17,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final
 
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.join_secret import Invitation, Refused, judge
+from bgpctl.core.ipam.audit import Kind, findings
 from bgpctl.core.net.addresses import InterfaceAddress, Prefix
 from bgpctl.join import allocations
 from bgpctl.join.refused import JoinRefused
 from bgpctl.ports import Loaded, Unavailable
 from bgpctl.process.clock import LinuxClock
-from bgpctl.store.etcd import records
+from bgpctl.store.etcd import ipam_audit, ipam_records, records
 from bgpctl.store.etcd.duties import ALIVE, REVOCATIONS
 from bgpctl.store.etcd.gateway import PATIENT_S, Gateway
 from bgpctl.store.etcd.kv import Entry, Kv
@@ -147,7 +149,9 @@ class Registry:
         node_key, given_key = f"{records.NODES}{name}", f"{records.ALLOCATIONS}{name}"
         absent = {node_key: 0, given_key: 0, _COUNT: count.revision if count else 0}
         after = {node_key: node, given_key: given, _COUNT: str(int(count.value) + 1 if count else 1)}
-        done = self._kv.commit({**conditions, **absent}, {**puts, **after})
+        unclaimed = dict.fromkeys(chain.from_iterable(map(ipam_records.around, blocks)), 0)
+        guards = tuple(map(ipam_records.none_inside, blocks))
+        done = self._kv.commit({**conditions, **absent, **unclaimed}, {**puts, **after}, (), guards)
         return None if done is None else blocks
 
     def _present(self) -> EtcdStore:
@@ -173,6 +177,13 @@ class Registry:
             )
         for workload in own:
             self._kv.commit({}, {}, [workload])
+        self._release_claims(node)
+
+    def _release_claims(self, node: str) -> None:
+        """All blocks and addresses that a former member claimed by itself; `bgpctl ipam check` finds what is left."""
+        intent, claimed = _valid(self._present().load()), ipam_audit.read(self._kv)
+        found = [item for item in findings(intent, claimed) if item.kind is Kind.NODE_GONE and item.node == node]
+        ipam_audit.release_of_nobody(self._kv, intent, claimed, found)
 
     # Certificates ----------------------------------------------------------------------------------------------
 

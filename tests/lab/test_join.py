@@ -6,13 +6,20 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 
+from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.lab import netns
+from bgpctl.process.clock import LinuxClock
 from bgpctl.store.etcd.gateway import DENIED, Rejected
+from bgpctl.store.etcd.ipam import Ipam, View
+from bgpctl.store.etcd.options import options_of
+from bgpctl.store.etcd.store import EtcdStore
 from tests.lab.join_rig import ADDRESSES, WITHIN_S, Hosts, all_converge, hosts
 from tests.waiting import wait_until
 
@@ -269,6 +276,18 @@ def is_alive(made: Hosts, node: str) -> bool:
     return netns.inside(made.namespace("host1"), read)
 
 
+def claim(made: Hosts, node: str) -> Prefix:
+    """A block more, by the node's own rights."""
+    store = EtcdStore(options_of(str(made.home(node) / "etc" / "store.yaml")), LinuxClock())
+    loaded = store.load()
+    assert isinstance(loaded, Intent)
+    return Ipam(store.kv, node).claim(lambda: View(loaded, store.status().revision), loaded.pools[0].name)
+
+
+def blocks(made: Hosts) -> str:
+    return made.does("host1", "ipam", "show", "--store", str(made.home("host1") / "etc" / "store.yaml"))
+
+
 def test_a_node_that_leaves_or_is_removed_is_gone_everywhere(made: Hosts) -> None:
     # Another test has removed the sign of life, as its node may; the agent gives it again.
     wait_until(lambda: is_alive(made, "host3"), within_s=WITHIN_S)
@@ -294,8 +313,11 @@ def test_a_node_that_leaves_or_is_removed_is_gone_everywhere(made: Hosts) -> Non
         netns.inside(made.namespace("host3"), lambda: made.kv("host3").read("meta"))
     options.unlink()
 
+    claimed = netns.inside(made.namespace("host2"), partial(claim, made, "host2"))
+    assert str(claimed) in blocks(made)
     assert made.cluster("host1", "remove", "host2").returncode == 6
     assert made.cluster("host1", "remove", "host2", "--force").returncode == 0
     wait_until(lambda: "10.0.0.2 " not in made.ip("host1", "route"), within_s=WITHIN_S)
     wait_until((made.home("host1") / "etc" / "keys" / "ca.crl").exists, within_s=WITHIN_S)
     assert "host2" not in made.does("host1", "show", "nodes")
+    assert str(claimed) not in blocks(made)
