@@ -313,7 +313,7 @@ class _Node:
             route.type,
             (route.metric, route.table, route.protocol),
             tuple(self._hop(*hop, to) for hop in self._ways(route)),
-            details.mtu_bytes,
+            route.mtu_bytes or details.mtu_bytes,
             details.source and self._id(details.source),
         )
 
