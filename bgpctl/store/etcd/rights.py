@@ -58,7 +58,7 @@ class Rights:
         self._gateway.call("/v3/auth/enable", {})
 
     def are_on(self) -> bool:
-        """False of an etcd in which everybody may do everything."""
+        """False of an etcd in which every client may do everything."""
         try:
             self._gateway.call("/v3/auth/authenticate", {"name": ROOT, "password": ""})
         except Rejected as error:
@@ -103,7 +103,7 @@ class Rights:
         yield from map(str, self._gateway.call(f"/v3/auth/{kind}/list", {}).get(f"{kind}s", ()))
 
     def _do(self, verb: str, body: Mapping[str, Any]) -> None:
-        """What is there already is no error."""
+        """Do it; if it is done already, that is no error."""
         try:
             self._gateway.call(f"/v3/auth/{verb}", body)
         except Rejected as error:

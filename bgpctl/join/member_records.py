@@ -7,7 +7,7 @@ Members and invitations of a cluster in its store, as the join service writes th
     join/count                counts registrations: a condition of each, so that they come one after the other
 
 No node may read any of them. A registration is one transaction: the invitation is used, the name is taken, the address
-is nobody else's, and the block overlaps none, or nothing has happened.
+is no other node's, and the block overlaps none, or nothing has happened.
 
 Refuses to know: certificates, etcd's users, the network.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.cluster.join_secret import Invitation, Refused, judge
+from bgpctl.core.cluster.join_secret import Invitation, Unfit, judge
 from bgpctl.core.net.addresses import InterfaceAddress, Prefix
 from bgpctl.join import allocations
 from bgpctl.join.refused import JoinRefused
@@ -43,7 +43,7 @@ _TRIES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """A host that asks to be a node: `key` is the digest of its public key; `block` and `pool` are its wishes."""
+    """A host that asks to be a node: `key` is the digest of its public key; `block` and `pool` are its choices."""
 
     node: str
     address: InterfaceAddress
@@ -52,7 +52,7 @@ class Applicant:
     pool: str | None = None
 
 
-class Registry:
+class MemberRecords:
     """Of one cluster. Every method may raise one of follower.FAULTS."""
 
     def __init__(self, options: Options, gateway: Gateway) -> None:
@@ -72,7 +72,7 @@ class Registry:
         return tuple(sorted(read, key=lambda item: item.ends_s))
 
     def revoke(self, number: str) -> Invitation:
-        """It lets nobody in from now on. Raises JoinRefused: there is none, or it was used."""
+        """It lets no host in from now on. Raises JoinRefused: there is none, or it was used."""
         entry = self._invitation(number)
         if entry is None:
             raise JoinRefused(f"there is no invitation {number}; see: bgpctl cluster invitations")
@@ -106,7 +106,7 @@ class Registry:
             invitation = _read(number, entry.value) if entry else None
             refused = judge(invitation, secret, applicant.node, applicant.key, now_s)
             if refused or invitation is None or entry is None:
-                why = refused or Refused.UNKNOWN
+                why = refused or Unfit.UNKNOWN
                 raise JoinRefused(f"{why.value}; ask an operator for another join file: bgpctl cluster invite")
             if invitation.node:
                 return self._again(applicant)
@@ -181,7 +181,7 @@ class Registry:
         self._append(f"{CERTIFICATES}{node}", (serial,))
 
     def revoke_certificates(self, node: str) -> tuple[str, ...]:
-        """Those of a node that was removed; the numbers of all that were revoked so far."""
+        """Revoke those of a node that was removed; the numbers of all that were revoked so far."""
         key = f"{CERTIFICATES}{node}"
         entry = self._kv.read(key).entries.get(key)
         serials = self._append(REVOKED, tuple(_serials(entry)))
