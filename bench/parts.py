@@ -54,7 +54,7 @@ PARTS: Final = (
     Part(
         "usable",
         "bench.usable",
-        480,
+        405,
         40,
         {"CONVERGED_WITHIN_S": "200"},
         {"CASES": "4/mesh", "ROUTES": "1000", "CHANGES": "5"},
@@ -69,7 +69,7 @@ PARTS: Final = (
     ),
     Part("fifty", "bench.fifty", 90, 0, {}, {"TOPOLOGY": "reflectors"}),
     Part("change", "bench.change", 90, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
-    Part("edit", "bench.edit", 110, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
+    Part("edit", "bench.edit", 90, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
     Part("simulate", "bench.simulate", 60, 5, {}, {"SIZES": "100"}),
     Part(
         "fib",
@@ -90,7 +90,7 @@ PARTS: Final = (
     ),
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
     Part("proof", "bench.proof", 0, 0),
-    Part("mirror", "bench.mirror", 145, 0, {"ROUTES": "50000"}),
+    Part("mirror", "bench.mirror", 125, 0, {"ROUTES": "50000"}),
     Part(
         "encapsulation",
         "bench.switch",
@@ -101,6 +101,7 @@ PARTS: Final = (
         ("--encapsulations",),
     ),
     Part("forwarding", "bench.forwarding", 90, 25, {}, {"ROUNDS": "1", "SECONDS": "1"}),
+    Part("filters", "bench.filters", 115, 0, {"SECONDS": "0.4"}),
 )
 
 

@@ -161,6 +161,22 @@ def forwarding(record: Record) -> str:
     return table(head, lines) + absent(record)
 
 
+def filters(record: Record) -> str:
+    """What the filters cost."""
+    head = ["", "packets a second, without", "with", "CPU a packet, without", "with", "more CPU"]
+    lines = [
+        [
+            row["case"],
+            *(f"{row[f'packets_per_s_{side}']:,.0f}" for side in ("without", "with")),
+            *(f"{row[f'cpu_us_{side}']:.2f} µs" for side in ("without", "with")),
+            f"{100 * row['share']:.1f} %",
+        ]
+        for row in record["rows"]
+    ]
+    words = f"Medians of {record['rounds']} rounds; {record['members']:,} more members than there are."
+    return table(head, lines) + absent(record) + f"\n{words}\n"
+
+
 def _observed(row: Mapping[str, Any]) -> str:
     seconds = row.get("observed_cpu_s")
     return f", of which the agent {_duration(seconds)} to its first observation" if seconds else ""
@@ -309,6 +325,7 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "usable": usable,
     "fifty": fifty,
     "forwarding": forwarding,
+    "filters": filters,
     "change": change,
     "edit": edit,
     "simulate": simulate,

@@ -32,6 +32,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "rib": 2,
     "tunnels": 1,
     "workloads": 1,
+    "names": 1,
     "nodes": 1,
     "configuration": 1,
     "pools": 1,

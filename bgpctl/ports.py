@@ -417,6 +417,9 @@ class RunDirectory(Protocol):
             Unavailable: the directory cannot be used.
         """
 
+    def read(self, name: str) -> bytes | None:
+        """A file that another program of the owner's keeps here; None if there is none, or it cannot be read."""
+
     def write(self, name: str, content: bytes) -> str:
         """
         Replace a file that only the owner may read, and return where it is, for the operator.

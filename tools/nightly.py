@@ -58,6 +58,7 @@ PARTS: Final = (
     ),
     Part("edits", f"{PYTEST} tests/lab/test_apply.py -k sessions_and_pairs", 12, {"BGPCTL_TEST_EDITS": "30"}),
     Part("etcd", f"{PYTEST} -s tests/nightly/test_etcd_faults.py", 6),
+    Part("ipam", f"{PYTEST} -s tests/nightly/test_ipam.py", 45),
     Part(
         "podman",
         f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
@@ -78,7 +79,8 @@ PARTS: Final = (
     Part("trace", f"{PYTEST} tests/contract/test_trace.py", 2, {"BGPCTL_TEST_TRACE": "1500"}),
     Part(
         "docker",
-        f"{PYTEST} tests/nightly/test_docker_plugin.py tests/nightly/test_docker_document.py",
+        f"{PYTEST} tests/nightly/test_docker_plugin.py tests/nightly/test_docker_document.py"
+        " tests/nightly/test_compose_names.py",
         10,
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),

@@ -117,3 +117,9 @@ def _first_line(command: tuple[str, ...]) -> str:
     except FileNotFoundError:
         return "absent"
     return ((shown.stdout + shown.stderr).strip().splitlines() or ["unknown"])[0]
+
+
+def kernel_has_ipip() -> bool:
+    """True if this kernel has the ipip module."""
+    command = ("unshare", "--net", "ip", "link", "add", "name", "probe", "type", "ipip", "remote", "192.0.2.1")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

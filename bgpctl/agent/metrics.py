@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from bgpctl.agent import filter_views, health, views
+from bgpctl.agent import filter_views, health, resolver_views, views
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import Phase
 
@@ -44,6 +44,7 @@ class _States(Collector):
         yield from _node(snapshot)
         yield from _tunnels(views.tunnels(snapshot)["tunnels"])
         yield from _workloads(filter_views.of_workloads(snapshot))
+        yield _questions(resolver_views.questions(snapshot))
         if snapshot.state.bgp.config:
             yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
 
@@ -145,6 +146,15 @@ def _workloads(found: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[Me
     for device, drops in found:
         _add_drops(counter, device, drops)
     yield counter
+
+
+def _questions(counted: dict[str, int]) -> Metric:
+    counter = CounterMetricFamily(
+        "bgpctl_resolver_questions", "Questions of workloads for names, by what became of them.", labels=["outcome"]
+    )
+    for outcome, number in counted.items():
+        counter.add_metric([outcome], number)
+    return counter
 
 
 def _add_drops(counter: CounterMetricFamily, name: str, drops: list[dict[str, Any]]) -> None:

@@ -43,6 +43,7 @@ class Others:
         now_s: seconds since 1970.
         clock_s: seconds of a clock that cannot be set.
         watch: begins to see the packets of a member's trace. Raises Unavailable.
+        resolver: how the one of names is.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class Others:
         now_s: Callable[[], float],
         clock_s: Callable[[], float],
         watch: Callable[[Mark], Watching],
+        resolver: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         self._runner = runner
         self._keys = keys
         self._now_s = now_s
+        self._resolver = resolver
         self._configurations = Configurations()
         self._answer: Answer = _nothing
         self._recent = Recent(_KERNEL_S, clock_s)
@@ -109,7 +112,7 @@ class Others:
         runner = self._runner()
         generation, settled = runner.generation, runner.settled
         own = self._configurations
-        return Cluster(own.digest, own.outline, self._problems, self._explained, generation, settled)
+        return Cluster(own.digest, own.outline, self._problems, self._explained, generation, settled, self._resolver)
 
     def _explained(self) -> Collection[str]:
         return self._members.differing() if self._members else ()

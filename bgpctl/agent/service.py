@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.agent import config_changes, health_http, operator_commands, views
+from bgpctl.agent import config_changes, health_http, operator_commands, resolver_views, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
@@ -25,6 +25,7 @@ from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
 from bgpctl.agent.snapshot import Snapshot, Source
 from bgpctl.core.agent.state import State
+from bgpctl.core.ipam.names import STATUS_FILE
 from bgpctl.core.net.objects import Drops, Traffic
 from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unavailable
 
@@ -80,7 +81,9 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
     manager = process.service_manager
     with process.run_directory.hold():
         clock = ports.clock
-        others = Others(lambda: runner, servers.keys, lambda: clock.date().timestamp(), clock.now_s, ports.prober.watch)
+        resolver = partial(resolver_views.read, partial(process.run_directory.read, STATUS_FILE))
+        date_s, watch = lambda: clock.date().timestamp(), ports.prober.watch
+        others = Others(lambda: runner, servers.keys, date_s, clock.now_s, watch, resolver)
         runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
@@ -101,7 +104,7 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
 
     def snapshot() -> Snapshot:
         source = Source(store=ports.store.status())
-        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops)
+        return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops, cluster=others.cluster())
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
     with ExitStack() as stack:

@@ -34,6 +34,7 @@ class Cluster:
         problems: of the channel, and differences from other members' configurations, in words.
         explained: the members whose differences are among them.
         generation: the last one that was put in force here; `settled`: the last one that a kernel was compared with.
+        resolver: how the one of names is (resolver_views.py).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Cluster:
         explained: Callable[[], Collection[str]] = tuple,
         generation: int = 0,
         settled: int = 0,
+        resolver: Callable[[], Json] = dict,
     ) -> None:
         self.digest = digest
         self.outline = outline
@@ -51,6 +53,7 @@ class Cluster:
         self.explained = explained
         self.generation = generation
         self.settled = settled
+        self.resolver = resolver
 
 
 class Source(NamedTuple):

@@ -13,7 +13,16 @@ from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bgpctl import client
-from bgpctl.agent import bgp_views, event_words, filter_views, health, operator_commands, proof_views, words
+from bgpctl.agent import (
+    bgp_views,
+    event_words,
+    filter_views,
+    health,
+    operator_commands,
+    proof_views,
+    resolver_views,
+    words,
+)
 from bgpctl.agent.errors import Unknown
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.agent.state import Phase, State
@@ -412,6 +421,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "rib": bgp_views.rib,
     "tunnels": tunnels,
     "workloads": filter_views.workloads,
+    "names": resolver_views.names,
     "nodes": nodes,
     "configuration": configuration,
     "pools": pools,

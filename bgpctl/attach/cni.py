@@ -21,7 +21,8 @@ from typing import Any, Final
 
 from bgpctl.attach.wiring import GATEWAYS
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.ipam.ledger import Request, Workload
+from bgpctl.core.ipam.ledger import CNI_NAME, Request, Workload
+from bgpctl.core.ipam.names import CNI_NETWORK
 from bgpctl.core.net.addresses import Address, Mac
 
 NEWEST: Final = "1.1.0"
@@ -29,10 +30,10 @@ VERSIONS: Final = ("0.4.0", "1.0.0", NEWEST)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LINK_NAME: Final = re.compile(r"[^/:\s]{1,15}")
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
-_NETWORK: Final = "cni.network"
 _CONTAINER: Final = "cni.container"
 _INTERFACE: Final = "cni.interface"
 _VALID: Final = "cni.dev/valid-attachments"
+_NO_IPAM: Final = "ipam: addresses come from this node's blocks of the pool; remove it from the conflist"
 _EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
 
 
@@ -90,7 +91,7 @@ class Attachment:
     @property
     def labels(self) -> tuple[tuple[str, str], ...]:
         """The labels of its workload."""
-        return ((_CONTAINER, self.container), (_INTERFACE, self.interface), (_NETWORK, self.network))
+        return ((_CONTAINER, self.container), (_INTERFACE, self.interface), (CNI_NETWORK, self.network))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Network:
 
     Attributes:
         pools: each gives one address; one pool of each IP version.
-        files, node, state_dir: as `bgpctl workload add` has them; empty for its defaults.
+        files, store, node, state_dir: as `bgpctl workload add` has them; empty for its defaults.
         valid: the attachments that exist (GC); None where the call says nothing about them.
     """
 
@@ -110,6 +111,7 @@ class Network:
     files: tuple[str, ...] = ()
     node: str = ""
     state_dir: str = ""
+    store: str = ""
     valid: frozenset[Attachment] | None = None
 
 
@@ -123,6 +125,7 @@ class Call:
         netns: empty in a DEL after the container's end.
         addresses, mac: those that the user asked for.
         expected: the addresses of the result of ADD, which CHECK brings along.
+        called: the container's name, where the runtime passes one.
     """
 
     command: Command
@@ -132,6 +135,7 @@ class Call:
     addresses: tuple[Address, ...] = ()
     mac: Mac | None = None
     expected: tuple[Address, ...] = ()
+    called: str = ""
 
     def request(self, intent: Intent) -> Request:
         """The workload that an ADD asks for: an address that the user chose takes the place of the pool's next one."""
@@ -152,7 +156,7 @@ class Call:
             addresses=self.addresses,
             mac=self.mac,
             inner=attachment.interface,
-            labels=attachment.labels,
+            labels=tuple(sorted((*attachment.labels, *(((CNI_NAME, self.called),) if self.called else ())))),
         )
 
     def needed(self) -> Attachment:
@@ -186,19 +190,21 @@ def call_of(command: Command, environment: Mapping[str, str], text: str) -> Call
         return Call(command, network)
     attachment, namespace = _attachment(network, environment), _namespace(command, environment)
     if document.get("ipam"):
-        text = "ipam: addresses come from this node's blocks of the pool; remove it from the conflist"
-        raise CniError(Code.BAD_CONFIGURATION, text)
-    addresses, mac = _asked(document, environment)
-    return Call(command, network, attachment, namespace, addresses, mac, _expected(document))
+        raise CniError(Code.BAD_CONFIGURATION, _NO_IPAM)
+    addresses, mac, called = _asked(document, environment)
+    return Call(command, network, attachment, namespace, addresses, mac, _expected(document), called)
 
 
-def _asked(document: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[tuple[Address, ...], Mac | None]:
-    """The addresses that the user asked for: podman passes --ip and --mac by CNI_ARGS, others by runtimeConfig."""
+def _asked(document: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[tuple[Address, ...], Mac | None, str]:
+    """
+    The addresses that the user asked for, and the container's name: podman passes both by CNI_ARGS, others addresses by
+    runtimeConfig.
+    """
     args = _args(environment.get("CNI_ARGS", ""))
     runtime = _mapping(document.get("runtimeConfig"))
     ips = [*_texts(runtime.get("ips")), *(args["IP"].split(",") if args.get("IP") else [])]
     mac = args.get("MAC") or runtime.get("mac")
-    return tuple(dict.fromkeys(map(_address, ips))), _mac(mac) if mac else None
+    return tuple(dict.fromkeys(map(_address, ips))), _mac(mac) if mac else None, args.get("K8S_POD_NAME", "")
 
 
 def _expected(document: Mapping[str, Any]) -> tuple[Address, ...]:
@@ -233,7 +239,8 @@ def _place(document: Mapping[str, Any]) -> Network:
         raise CniError(Code.INCOMPATIBLE_VERSION, text, "change the conflist")
     if not isinstance(name, str) or not name:
         raise CniError(Code.BAD_CONFIGURATION, "the network configuration has no name")
-    return Network(version, name, state_dir=_text(document, "stateDir"))
+    node, store, state_dir = (_text(document, key) for key in ("node", "store", "stateDir"))
+    return Network(version, name, node=node, store=store, state_dir=state_dir)
 
 
 def _network(document: Mapping[str, Any]) -> Network:
@@ -242,7 +249,6 @@ def _network(document: Mapping[str, Any]) -> Network:
         own,
         pools=_one_or_more(document, "pool", "pools"),
         files=_one_or_more(document, "file", "files"),
-        node=_text(document, "node"),
         valid=_valid(own.name, document.get(_VALID)),
     )
 
@@ -368,9 +374,7 @@ def failure(version: str, error: CniError) -> dict[str, Any]:
 def attachment_of(workload: Workload) -> Attachment | None:
     """The attachment of which it is the workload; None if it came by another way."""
     labels = dict(workload.request.labels)
-    if not labels.keys() >= {_NETWORK, _CONTAINER, _INTERFACE}:
-        return None
-    found = Attachment(labels[_NETWORK], labels[_CONTAINER], labels[_INTERFACE])
+    found = Attachment(*(labels.get(key, "") for key in (CNI_NETWORK, _CONTAINER, _INTERFACE)))
     return found if found.workload == workload.name else None
 
 

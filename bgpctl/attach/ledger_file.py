@@ -86,6 +86,15 @@ def read(directory: Path) -> Ledger:
         raise _unusable(directory, error) from error
 
 
+def version(directory: Path) -> tuple[int, int] | None:
+    """Another value when the ledger was replaced; None while there is none, or it cannot be seen."""
+    try:
+        found = (directory / _NAME).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def _make(directory: Path) -> None:
     if not directory.exists():
         directory.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,11 @@ from bgpctl.core.net.objects import WORKLOADS
 NODE_MAC: Final = Mac("ee:ee:ee:ee:ee:ee")
 """Of the node's end of every cable: a workload that moves keeps its gateway."""
 GATEWAYS: Final = {4: Address.parse("169.254.1.1"), 6: link_local(NODE_MAC)}
+RESOLVERS: Final = {4: GATEWAYS[4], 6: Address.parse("fd62:6770:6374:6c00::53")}
+"""
+Where workloads ask for names (dns/). The gateway of IPv6 would be asked from a link-local address, as RFC 6724 rule 2
+has it, and nothing may come from there; so it is a unique local address (RFC 4193), the same on each node.
+"""
 _EVERYWHERE: Final = {4: "0.0.0.0/0", 6: "::/0"}
 _PLAIN: Final = {4: "scope link proto static", 6: "proto static"}
 _NODE_SYSCTLS: Final = {
@@ -108,7 +113,8 @@ class Wiring:
 def gateway(version: int, number: int) -> Address:
     """
     The gateway of the n-th network of one workload, from 1: a routing table has one route to a gateway. No host has any
-    of these addresses, but for the first of IPv6, which the node's end has by itself; a workload knows the neighbour.
+    of these addresses, but for the first of IPv6, which the node's end has by itself, and the first of IPv4 where names
+    are resolved; a workload knows the neighbour.
     """
     first = GATEWAYS[version]
     return Address(version, first.value + number - 1)

@@ -181,7 +181,8 @@ def export(store: str | None) -> None:
     """Print the cluster as a cluster file in the short form, for `bgpctl plan --from`, `render` and `validate`."""
     found = opened(store)
     intent: Intent = valid(found.load())
-    click.echo(as_yaml("in the short form", [Path("store")], (), [render_short.short(intent)]), nl=False)
+    documents = [render_short.short(intent), *importing.restrictions(intent)]
+    click.echo(as_yaml("in the short form", [Path("store")], (), documents), nl=False)
 
 
 @cluster.command()

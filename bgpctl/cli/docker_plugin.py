@@ -6,14 +6,10 @@ Refuses to know: Docker's protocol and what is done for it (attach/docker).
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -22,72 +18,25 @@ import click
 from bgpctl.agent import logs
 from bgpctl.attach.docker import engine, server, service
 from bgpctl.attach.docker.messages import Rejected
+from bgpctl.cli.cluster_source import source_of
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import store_option
+from bgpctl.cli.registry import chosen_store, opened
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.ports import Unavailable
 from bgpctl.process import parts
-from bgpctl.store import texts
-
-log = logging.getLogger("bgpctl.docker")
+from bgpctl.store.etcd.options import UnusableStore
 
 _SOCKET: Final = Path("/run/docker/plugins/bgpctl.sock")
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
-@dataclass(slots=True)
-class ClusterFiles:
-    """
-    The cluster files, read again when they were replaced or edited. While they have errors, or cannot be read, their
-    last good content counts. Any thread may call.
-    """
-
-    files: Sequence[Path]
-    node: str
-    _reader: texts.Reader = field(default_factory=texts.Reader)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _seen: object = None
-    _good: Intent | None = None
-    _problem: str = ""
-
-    def read(self) -> tuple[Intent, Node]:
-        """The cluster and this node. Raises Rejected."""
-        with self._lock:
-            seen = tuple(map(_version, self.files))
-            if seen != self._seen or self._good is None:
-                self._seen = seen
-                self._load()
-            if self._good is None:
-                raise Rejected(self._problem)
-        node = self._good.node(self.node)
-        if node is None:
-            raise Rejected(f"{self.node} is not a node of {', '.join(map(str, self.files))}; see --node")
-        return self._good, node
-
-    def _load(self) -> None:
-        loaded = self._reader.understand(self.files, texts.read_texts(self.files))
-        if isinstance(loaded, Intent):
-            self._good = loaded
-            return
-        first = loaded[0]
-        self._problem = (
-            f"{first.place}: {first.path}: {first.message}" if first.path else f"{first.place}: {first.message}"
-        )
-        log.warning("the last good cluster file stays: %s", self._problem)
-
-
-def _version(file: Path) -> tuple[int, int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
 @click.command("docker-plugin")
 @cluster_files_option("DOCKER_PLUGIN")
+@store_option
 @this_node_option("DOCKER_PLUGIN")
 @state_dir_option
 @click.option(
@@ -103,8 +52,16 @@ def _version(file: Path) -> tuple[int, int, int] | None:
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@click.pass_context
 def docker_plugin(
-    files: tuple[Path, ...], node: str | None, state_dir: Path, at: Path, docker: Path, log_format: str, log_level: str
+    context: click.Context,
+    /,
+    files: tuple[Path, ...],
+    node: str | None,
+    state_dir: Path,
+    at: Path,
+    docker: Path,
+    **logging_as: str,
 ) -> None:
     """
     Serve Docker as network and IPAM driver `bgpctl`, in the foreground: containers get addresses of this node's blocks.
@@ -112,15 +69,27 @@ def docker_plugin(
     No agent is asked. Containers keep their networks while this program does not run; what is asked for meanwhile
     waits or fails. SIGTERM and Ctrl-C end it.
     """
-    logs.set_up(log_format, log_level)
+    logs.set_up(logging_as["log_format"], logging_as["log_level"])
     parts.end_together(Exit.FAILED)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cluster = ClusterFiles(files, node or socket.gethostname())
+    store = chosen_store(context)
     try:
+        cluster = source_of(files, store, node, "docker")
+        registry = opened(store, cluster.node, state_dir) if store else None
         listening = server.passed(os.environ) or server.listening(at)
-    except Unavailable as error:
+    except (Unavailable, UnusableStore) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    service.run(listening, service.Places(state_dir, docker), cluster.read, now, ended)
+
+    def read() -> tuple[Intent, Node]:
+        try:
+            return cluster.read()
+        except Unavailable as error:
+            raise Rejected(str(error)) from error
+
+    try:
+        service.run(listening, service.Places(state_dir, docker), read, now, ended, registry)
+    finally:
+        cluster.close()

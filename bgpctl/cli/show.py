@@ -160,6 +160,12 @@ _WORKLOADS: Final[Sequence[Column]] = (
     Column("DROPPED", lambda row: _dropped(row) or "0", goes=3, wraps=True),
 )
 
+_NAMES: Final[Sequence[Column]] = (
+    Column("NAMES", lambda row: ", ".join(row["full_names"]), wraps=True),
+    Column("ADDRESSES", lambda row: ", ".join(row["addresses"]), wraps=True),
+    Column("NODE", lambda row: row["node"]),
+)
+
 _NODES: Final[Sequence[Column]] = (
     Column("NODE", lambda row: row["name"] + (" (here)" if row["this"] else "")),
     Column("ADDRESS", lambda row: row["address"]),
@@ -341,6 +347,7 @@ def tunnels(run_dir: Path, output: str) -> None:
 
 
 _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")
+_listing("names", _NAMES, "Names of workloads, as this node's resolver knows them.")
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")

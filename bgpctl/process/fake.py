@@ -87,6 +87,9 @@ class FakeRunDirectory(RunDirectory):
         finally:
             self._held = False
 
+    def read(self, name: str) -> bytes | None:
+        return self.files.get(name)
+
     def write(self, name: str, content: bytes) -> str:
         self.files[name] = content
         return name

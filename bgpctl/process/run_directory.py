@@ -57,6 +57,13 @@ class DiskRunDirectory(RunDirectory):
             _lock(handle, self._path)
             yield
 
+    def read(self, name: str) -> bytes | None:
+        try:
+            with filesystem.ours(self._path) as directory:
+                return filesystem.read_ours(directory, name)
+        except OSError:
+            return None
+
     def write(self, name: str, content: bytes) -> str:
         file = self._path / name
         try:

@@ -27,8 +27,9 @@ import pytest
 from bgpctl.attach import ledger_file
 from bgpctl.attach import netns as attach_netns
 from bgpctl.core.ipam.ledger import Ledger
+from bgpctl.core.ipam.names import STATUS_FILE
 from bgpctl.lab import lab as labs
-from bgpctl.lab import netns
+from bgpctl.lab import netns, stores
 from bgpctl.lab.build import Names
 from bgpctl.lab.lab import Lab
 from tests.lab.rig import CONVERGE_S, lab_report
@@ -49,6 +50,10 @@ segments:
   rack-a: [10.0.0.0/24, "fd00:10:a::/64"]
 """
 """IPv4 by IP in IP, IPv6 by VXLAN."""
+IN_ETCD: Final = f"{TOPOLOGY}hosts:\n  store: {{addresses: [10.0.0.253/24]}}\netcd: [store]\n"
+IN_FILES: Final = f"channelPort: 9179\n{TOPOLOGY}"
+"""With the channel between agents, by which names come from other nodes."""
+RESOLVER: Final = "169.254.1.1"
 NETWORK: Final = ("-d", "bgpctl", "--ipam-driver", "bgpctl")
 BOTH: Final = (*NETWORK, "--ipv6", "--ipam-opt", "pool=blue,six")
 _START: Final = """\
@@ -57,7 +62,17 @@ os.dup2(int(sys.argv[1]), 3)
 os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[2], sys.argv[2:])
 """
-_OWN_RUN: Final = "mount -t tmpfs tmpfs /run && mkdir -p /run/docker/plugins && exec sleep infinity"
+_OWN_RUN: Final = """\
+set -e
+lab=$(mktemp -d)
+mount --bind /run/bgpctl "$lab"
+mount -t tmpfs tmpfs /run
+mkdir -p /run/bgpctl /run/docker
+mount --move "$lab" /run/bgpctl
+rmdir "$lab"
+mkdir /run/docker/plugins
+exec sleep infinity
+"""
 
 
 def needs_engine() -> None:
@@ -89,6 +104,7 @@ class Host:
         self._socket = self._hold()
         self.plugin: subprocess.Popen[bytes] | None = None
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.resolver: subprocess.Popen[bytes] | None = None
 
     def _hold(self) -> socket.socket:
         """The plugin's socket, as the service manager has it."""
@@ -109,6 +125,7 @@ class Host:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "DOCKER_HOST": self.engine,
             "BGPCTL_STATE_DIR": str(self.state),
+            "BGPCTL_RUN_DIR": str(self.lab.run_dir(self.node)),
         }
         variables = {**os.environ, **ours}
         return subprocess.run(
@@ -121,11 +138,25 @@ class Host:
         assert done.returncode == 0, (command, done.stdout, done.stderr, self.log("plugin"))
         return done.stdout
 
+    def _where(self) -> tuple[str, ...]:
+        """The cluster, this node and its ledger, as options of a service."""
+        cluster = ("-f", str(self.place.parent / "cluster.yaml"))
+        if self.lab.topology.stores:
+            cluster = ("--store", str(self.lab.run_dir(self.node) / stores.STORE_FILE))
+        return *cluster, "--node", self.node, "--state-dir", str(self.state)
+
     # The plugin ------------------------------------------------------------------------------------------------
 
     def start_plugin(self) -> None:
-        where = ("-f", str(self.place.parent / "cluster.yaml"), "--node", self.node, "--state-dir", str(self.state))
-        command = (sys.executable, "-m", "bgpctl", "docker-plugin", *where, "--docker", str(self._docker_socket()))
+        command = (
+            sys.executable,
+            "-m",
+            "bgpctl",
+            "docker-plugin",
+            *self._where(),
+            "--docker",
+            str(self._docker_socket()),
+        )
         handle = self._socket.fileno()
         with (self.place / "plugin.log").open("ab") as output:
             self.plugin = subprocess.Popen(
@@ -197,6 +228,21 @@ class Host:
         of_docker = [item["ifname"] for item in shown if item.get("ifalias", "").startswith("docker/")]
         left = [item["ifname"] for item in attach_netns.ip_shows(("link", "show"), self.namespace)]
         return sorted(of_docker + [name for name in left if name.startswith("temp")])
+
+    # Names -----------------------------------------------------------------------------------------------------
+
+    def start_resolver(self) -> None:
+        run_dir, keys = self.lab.run_dir(self.node), self.lab.keys(self.node)
+        own = ("--run-dir", str(run_dir), "--keys", str(keys))
+        command = (*self._enter(), sys.executable, "-m", "bgpctl", "resolver", *self._where(), *own)
+        with (self.place / "resolver.log").open("ab") as output:
+            self.resolver = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+        wait_until((run_dir / STATUS_FILE).exists, within_s=30)
+
+    def names(self) -> set[str]:
+        """All that its resolver knows."""
+        rows = self.lab.read(self.node, "names")["names"]
+        return {name for row in rows for name in row["names"]}
 
     # Docker ----------------------------------------------------------------------------------------------------
 
@@ -317,6 +363,9 @@ class Host:
             for container in self.try_docker("ps", "-aq").stdout.decode().split():
                 self.try_docker("rm", "-f", container)
             self.stop_daemon()
+        if self.resolver and self.resolver.poll() is None:
+            self.resolver.terminate()
+            self.resolver.wait(15)
         if self.plugin and self.plugin.poll() is None:
             self.plugin.terminate()
             self.plugin.wait(15)
@@ -360,8 +409,10 @@ def together(*acts: Any) -> None:
 
 
 @contextmanager
-def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPOLOGY) -> Iterator[list[Host]]:
-    """Nodes of one lab with Docker and the plugin, and the image; the agents have converged."""
+def hosts(
+    place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPOLOGY, *daemon: str
+) -> Iterator[list[Host]]:
+    """Nodes of one lab with Docker and the plugin, and the image; the agents have converged. `daemon`: its options."""
     needs_engine()
     file = place / "cluster.yaml"
     file.write_text(topology)
@@ -373,7 +424,7 @@ def hosts(place: Path, nodes: Sequence[str] = ("a1", "a2"), topology: str = TOPO
         made += [Host(lab, node, place / node) for node in nodes]
         for host in made:
             host.start_plugin()
-        together(*(host.start_daemon for host in made))
+        together(*(partial(host.start_daemon, *daemon) for host in made))
         together(*(host.import_image for host in made))
         for host in made:  # as Docker does where it is the one who switches forwarding on
             host.run("iptables", "-P", "FORWARD", "DROP")

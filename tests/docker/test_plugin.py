@@ -1,7 +1,8 @@
 """
-Docker with bgpctl's networks, on real daemons: containers of two hosts, Docker's traps, and parts that are down.
+Docker with bgpctl's networks, on real daemons: Docker's traps, and what containers may do.
 
-What needs minutes is in tests/nightly/test_docker_plugin.py; requests one by one are in tests/contract.
+Containers of two hosts reach each other in test_names.py. What needs minutes is in tests/nightly/test_docker_plugin.py;
+requests one by one are in tests/contract.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bgpctl.attach.wiring import NODE_MAC
 from bgpctl.core.net.addresses import Address
 from bgpctl.lab import netns
 from tests.attack.workloads_rig import SYN, ip, tcp, udp
-from tests.docker.plugin_rig import BOTH, IMAGE, NETWORK, Host, hosts, in_blue, left_clean, together
+from tests.docker.plugin_rig import BOTH, IMAGE, NETWORK, Host, hosts, in_blue, left_clean
 from tests.waiting import wait_until
 
 
@@ -32,19 +33,6 @@ def one(pair: list[Host]) -> Iterator[Host]:
     """The first host, on which nothing may be left of a test."""
     with left_clean(pair[0]) as host:
         yield host
-
-
-def test_ten_containers_of_two_hosts_reach_each_other_by_ipip_and_vxlan(pair: list[Host]) -> None:
-    names = [(host, f"c{number}") for host in pair for number in range(5)]
-    together(*(partial(host.start_all, "blue", *(f"c{number}" for number in range(5))) for host in pair))
-    addresses = {(host.node, name): host.addresses(name) for host, name in names}
-    assert len({address for own in addresses.values() for address in own}) == 20
-    for host, name in names:
-        others = [address for key, own in addresses.items() if key != (host.node, name) for address in own]
-        assert host.reaches(name, *others) == ""
-    for host in pair:
-        host.docker("rm", "-f", *(f"c{number}" for number in range(5)))
-        assert (host.links(), host.ledger().workloads, host.ledger().reserved) == ([], {}, {})
 
 
 # Traps -----------------------------------------------------------------------------------------------------------

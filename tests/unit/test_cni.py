@@ -63,7 +63,7 @@ def test_podman_passes_address_and_mac_by_cni_args() -> None:
         (),
         (Address.parse("10.244.1.20"),),
         Mac("0a:00:00:00:00:07"),
-        labels=(("cni.container", ID), ("cni.interface", "eth0"), ("cni.network", "blue")),
+        labels=(("cni.container", ID), ("cni.interface", "eth0"), ("cni.name", "web"), ("cni.network", "blue")),
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from bgpctl.attach.docker import server
 from bgpctl.attach.docker.messages import Body, Rejected
-from bgpctl.cli.docker_plugin import ClusterFiles
+from bgpctl.cli.cluster_source import ClusterFiles
 from bgpctl.ports import Unavailable
 
 CLUSTER = Path(__file__).parents[2] / "topologies" / "vxlan.yaml"
@@ -165,7 +165,7 @@ def test_a_socket_that_is_another_process_is_not_taken(variables: dict[str, str]
 def test_the_last_good_cluster_file_counts_while_it_has_errors(tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     files = ClusterFiles((file,), "a1")
-    with pytest.raises(Rejected, match=r"cluster.yaml:1:1: cannot be read"):
+    with pytest.raises(Unavailable, match=r"cluster.yaml:1:1: cannot be read"):
         files.read()
     file.write_text(CLUSTER.read_text())
     intent, node = files.read()
@@ -173,5 +173,5 @@ def test_the_last_good_cluster_file_counts_while_it_has_errors(tmp_path: Path) -
     file.write_text("pools: {blue: {cidr: 10.244.0.0/99}}\n")
     assert files.read()[0] == intent
     file.write_text(CLUSTER.read_text().replace("a1:", "a9:"))
-    with pytest.raises(Rejected, match="a1 is not a node of"):
+    with pytest.raises(Unavailable, match="a1 is not a node of"):
         files.read()

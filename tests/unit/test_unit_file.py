@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="sys
 
 EXPOSURE_TENTHS = 26
 CLUSTER_EXPOSURE_TENTHS = 18
+RESOLVER_EXPOSURE_TENTHS = 25
 DOCKER_EXPOSURE_TENTHS = 31
 """It enters namespaces of containers, for which CAP_SYS_ADMIN is needed."""
 
@@ -41,6 +42,13 @@ def test_systemd_rates_the_service_as_little_exposed(unit: Path) -> None:
     assert analyze("security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}", unit).returncode == 0
     unit.write_text(unit.read_text().replace("NoNewPrivileges=yes", "").replace("CapabilityBoundingSet=", "#"))
     assert analyze("security", "--offline=true", f"--threshold={EXPOSURE_TENTHS}", unit).returncode != 0
+
+
+def test_systemd_understands_the_resolvers_unit_and_rates_it_as_little_exposed(tmp_path: Path) -> None:
+    own = tmp_path / "bgpctl-resolver.service"
+    own.write_text((ROOT / "packaging" / own.name).read_text().replace(f"{PREFIX}/bin/bgpctl", "/bin/true"))
+    assert analyze("verify", own).stderr == ""
+    assert analyze("security", "--offline=true", f"--threshold={RESOLVER_EXPOSURE_TENTHS}", own).returncode == 0
 
 
 @pytest.fixture

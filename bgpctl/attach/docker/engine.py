@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,6 +31,14 @@ class Place(NamedTuple):
     network: str
     sandbox: str
     gateway: Address
+
+
+class Called(NamedTuple):
+    """The names of a container that has an endpoint, and that of the endpoint's network, as an operator knows them."""
+
+    container: str
+    network: str
+    aliases: tuple[str, ...]
 
 
 class Seen(NamedTuple):
@@ -60,6 +68,21 @@ def place(path: Path, endpoint: str) -> Place:
                     own = Address.parse(network["Gateway"])
                     return Place(str(network["NetworkID"]), str(settings["SandboxKey"]), own)
     raise NoAnswer(f"Docker has no running container with the endpoint {endpoint}")
+
+
+def called(path: Path, wanted: Callable[[str], bool] = lambda _: True) -> dict[str, Called]:
+    """By its id, each endpoint that is wanted, of all containers that run. Raises NoAnswer."""
+    found = {}
+    with _answering(path):
+        for item in _get(path, "/containers/json"):
+            networks = item["NetworkSettings"]["Networks"]
+            if not any(wanted(network["EndpointID"]) for network in networks.values()):
+                continue
+            whole = _get(path, f"/containers/{item['Id']}/json")
+            for name, network in whole["NetworkSettings"]["Networks"].items():
+                aliases = tuple(alias for alias in network["Aliases"] or () if not str(item["Id"]).startswith(alias))
+                found[str(network["EndpointID"])] = Called(whole["Name"].removeprefix("/"), name, aliases)
+    return found
 
 
 @contextmanager

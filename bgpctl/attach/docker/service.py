@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bgpctl.attach import ledger_file
+from bgpctl.attach.docker.called import Calling
 from bgpctl.attach.docker.driver import Cluster, Driver
 from bgpctl.attach.docker.published import Published
 from bgpctl.attach.docker.rounds import EVERY_S, Rounds
 from bgpctl.attach.docker.sandbox import Sandboxes
 from bgpctl.attach.docker.server import Server
 from bgpctl.attach.ledger_file import LedgerUnusable
+from bgpctl.attach.registry import Registry
 from bgpctl.attach.workloads import Times
+from bgpctl.core.ipam.ledger import Workload
 
 log = logging.getLogger("bgpctl.docker")
 
@@ -32,24 +35,44 @@ class Places(NamedTuple):
     docker: Path
 
 
-def run(at: socket.socket, places: Places, cluster: Cluster, now: Callable[[], Times], ended: threading.Event) -> None:
+def run(
+    at: socket.socket,
+    places: Places,
+    cluster: Cluster,
+    now: Callable[[], Times],
+    ended: threading.Event,
+    registry: Registry | None = None,
+) -> None:
     """Serve at a socket until the end. Requests are answered from the beginning."""
     sandboxes = Sandboxes()
-    driver = Driver(places.directory, cluster, now, sandboxes.add, Published())
+
+    def joined(workload: Workload) -> None:
+        sandboxes.add(workload)
+        calling.add(workload)
+
+    driver = Driver(places.directory, cluster, now, joined, Published(), registry)
+    calling = Calling(driver, places.docker)
     server = Server(at, driver.answer)
-    settling = threading.Thread(target=sandboxes.run, name="sandboxes")
-    settling.start()
+    threads = [
+        threading.Thread(target=sandboxes.run, name="sandboxes"),
+        threading.Thread(target=calling.run, name="names"),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         _resume(places.directory, sandboxes)
         rounds = Rounds(driver, places.docker)
         while True:
             rounds.run()
+            calling.note_all()
             if ended.wait(EVERY_S):
                 return
     finally:
         server.close()
         sandboxes.end()
-        settling.join()
+        calling.end()
+        for thread in threads:
+            thread.join()
 
 
 def _resume(directory: Path, sandboxes: Sandboxes) -> None:

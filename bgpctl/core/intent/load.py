@@ -71,7 +71,12 @@ def whole(fragments: Iterable[Draft], before: Intent | None = None) -> tuple[Loa
         draft.take(part)
     adopt_operator_pools(draft)
     has_leftovers = drop_leftovers(draft)
-    intent = replace(joined(_configuration(draft), _allocations(draft)), reserved=_reserved(draft))
+    intent = replace(
+        joined(_configuration(draft), _allocations(draft)),
+        reserved=_reserved(draft),
+        is_strict=draft.limits.strict_at is not None,
+        most_blocks=draft.limits.most_blocks,
+    )
     members = members_of(draft)
     index = index_of(intent, members)
     read_before = len(draft.problems.found)

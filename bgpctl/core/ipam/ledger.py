@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from bgpctl.core.net.addresses import Address, Mac
 
+CNI_NAME: Final = "cni.name"
+"""The label with the name of a container of CNI (names.py)."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -106,8 +108,16 @@ class Workload:
         return self.request.name
 
     def answers(self, request: Request) -> bool:
-        """True if the request is the one that it was added by. The namespace may be another: names of it pass."""
-        return replace(request, netns=self.request.netns) == self.request
+        """
+        True if the request is the one that it was added by. The namespace may be another, since names of it pass, and
+        so may be a runtime's name of the container.
+        """
+        asked, known = (replace(found, netns="", labels=_lasting(found.labels)) for found in (request, self.request))
+        return asked == known
+
+
+def _lasting(labels: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in labels if key != CNI_NAME)
 
 
 class Moment(NamedTuple):

@@ -24,11 +24,13 @@ from typing import Final
 
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.ipam.claims import Claims
 from bgpctl.ports import Clock, Loaded, NotPossibleNow, Proposal, Records, Store, StoreStatus
 from bgpctl.store import secrets
 from bgpctl.store.change import Standing
 from bgpctl.store.changes import ENDED
 from bgpctl.store.etcd import configuration, records, snapshot
+from bgpctl.store.etcd.claimed import Claimed
 from bgpctl.store.etcd.configuration import Overtaken, Present
 from bgpctl.store.etcd.documents import MEMBERS, Documents
 from bgpctl.store.etcd.duties import Recurring
@@ -68,7 +70,9 @@ class EtcdStore(Store):
         self._generation = 0
         self._basis: tuple[Known, bool] | None = None
         self._texts: Mapping[str, str] | None = None
+        self._declared: Loaded = ()
         self._loaded: Loaded = ()
+        self.claimed = Claimed()
         self._documents = Documents()
         self._head = Head()
         self._head_entry: Entry | None = None
@@ -154,11 +158,13 @@ class EtcdStore(Store):
             self._basis = known, is_cut_off
             change = self._head.change
             self._documents.update(known, change.previous if is_cut_off and change else self._head.files)
-            texts = self._documents.texts
-            if texts == self._texts:
+            texts, claimed = self._documents.texts, self.claimed.update(known)
+            if texts == self._texts and not claimed:
                 return False
-            self._loaded = self._meaning(texts)
-            self._texts = texts
+            if texts != self._texts:
+                self._declared = self._meaning(texts)
+                self._texts = texts
+            self._loaded = self.claimed.laid_over(self._declared, self._loaded)
             return True
 
     def _meaning(self, texts: Mapping[str, str]) -> Loaded:
@@ -243,7 +249,7 @@ class EtcdStore(Store):
             files = {file.name for file in self._head.files}
             others = {key: text for key, text in (self._texts or {}).items() if key not in files}
         texts = {**others, **dict(zip(self.names, contents, strict=True))}
-        return RecordReader().understand(Records(0, None, texts))
+        return self.claimed.proposed(RecordReader().understand(Records(0, None, texts)), self.names[0])
 
     def preview_member(self, name: str, document: str) -> Loaded:
         """The meaning of all records with this document of a member (records.document_of) in place of its own."""
@@ -349,6 +355,16 @@ class EtcdStore(Store):
     # Standing --------------------------------------------------------------------------------------------------
 
     @property
+    def cluster(self) -> str:
+        """The name of the cluster in the etcd."""
+        return self._options.cluster
+
+    @property
+    def claims(self) -> Claims:
+        """The blocks that nodes have claimed by themselves, and what they have borrowed, as far as is known."""
+        return self.claimed.claims
+
+    @property
     def generation(self) -> int:
         """Of the configuration that is known."""
         return self._head.generation
@@ -364,7 +380,7 @@ class EtcdStore(Store):
             uuid=known.uuid,
             revision=known.revision,
             is_from_disk=self._from_disk and not heard.is_up,
-            problems=(*problems, *self._head_unread, *self._documents.unread.values()),
+            problems=(*problems, *self._head_unread, *self._documents.unread.values(), *self.claimed.problems),
         )
 
     def _save(self, *, at_once: bool = False) -> None:

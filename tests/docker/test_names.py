@@ -1,0 +1,51 @@
+"""
+Containers of two hosts find each other by name and address, by Docker's own resolver, which asks ours: with the cluster
+in an etcd, and in files with the channel between agents. With docker-compose: tests/nightly/test_compose_names.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from bgpctl.lab import etcd
+from tests.docker.plugin_rig import IN_ETCD, IN_FILES, RESOLVER, Host, hosts, in_blue, together
+from tests.waiting import wait_until
+
+
+@pytest.fixture(scope="module", params=["etcd", "files"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Host]]:
+    if request.param == "etcd" and (missing := etcd.missing()):
+        pytest.skip(missing)
+    topology = {"etcd": IN_ETCD, "files": IN_FILES}[request.param]
+    with hosts(tmp_path_factory.mktemp(request.param), ("a1", "a2"), topology, "--dns", RESOLVER) as made:
+        in_blue(made)
+        for host in made:
+            host.start_resolver()
+        yield made
+
+
+def test_ten_containers_of_two_hosts_reach_each_other_by_name_and_address_by_ipip_and_vxlan(pair: list[Host]) -> None:
+    of_host = {host.node: [f"c{number}-{host.node}" for number in range(5)] for host in pair}
+    together(*(partial(host.start_all, "blue", *of_host[host.node]) for host in pair))
+    addresses = {name: host.addresses(name) for host in pair for name in of_host[host.node]}
+    assert len({address for own in addresses.values() for address in own}) == 20
+    for host in pair:
+        for name in of_host[host.node]:
+            others = {other: own for other, own in addresses.items() if other != name}
+            assert host.reaches(name, *(address for own in others.values() for address in own)) == ""
+            wait_until(partial(knows_all, host, name, others), within_s=30)
+    for host in pair:
+        host.docker("rm", "-f", *of_host[host.node])
+        assert (host.links(), host.ledger().workloads, host.ledger().reserved) == ([], {}, {})
+    wait_until(lambda: not any(host.names() for host in pair), within_s=30)
+
+
+def knows_all(host: Host, name: str, others: dict[str, list[str]]) -> bool:
+    """True if a container has the addresses of all of them by their names, and reaches them so."""
+    wanted = {address for own in others.values() for address in own}
+    script = 'for a; do nslookup "$a.blue.bgpctl" || exit 1; done'
+    shown = host.try_docker("exec", name, "sh", "-c", script, "sh", *others).stdout.decode()
+    return wanted <= set(shown.split()) and host.reaches(name, *(f"{other}.blue.bgpctl" for other in others)) == ""
