@@ -226,5 +226,9 @@ def remove(node: str, directory: Path, state_dir: Path, *, force: bool) -> None:
     """
     places = places_of(directory, state_dir)
     with refusals():
-        Cluster(places).remove(node, force=force)
-    click.echo(f"{node} is no node any more: its blocks are free, its user and certificates are void")
+        cluster = Cluster(places)
+        cluster.remove(node, force=force)
+        has_claims = cluster.members.has_claims(node)
+    click.echo(f"{node} is no node any more: its first block is free, its user and certificates are void")
+    if has_claims:
+        click.echo(f"next: bgpctl ipam release --store {places.operator_store}, which frees blocks that it has claimed")

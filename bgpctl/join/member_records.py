@@ -26,7 +26,7 @@ from bgpctl.join import allocations
 from bgpctl.join.refused import JoinRefused
 from bgpctl.ports import Loaded, Unavailable
 from bgpctl.process.clock import LinuxClock
-from bgpctl.store.etcd import records
+from bgpctl.store.etcd import ipam_records, records
 from bgpctl.store.etcd.duties import ALIVE, REVOCATIONS
 from bgpctl.store.etcd.gateway import PATIENT_S, Gateway
 from bgpctl.store.etcd.kv import Entry, Kv
@@ -147,7 +147,11 @@ class MemberRecords:
         node_key, given_key = f"{records.NODES}{name}", f"{records.ALLOCATIONS}{name}"
         absent = {node_key: 0, given_key: 0, _COUNT: count.revision if count else 0}
         after = {node_key: node, given_key: given, _COUNT: str(int(count.value) + 1 if count else 1)}
-        done = self._kv.commit({**conditions, **absent}, {**puts, **after})
+        # Nodes claim blocks by themselves at the same time (store/etcd/ipam.py), on the condition that no record here
+        # has changed; this is the other half.
+        absent |= {key: 0 for block in blocks for key in ipam_records.around(block)}
+        guards = [ipam_records.none_inside(block) for block in blocks]
+        done = self._kv.commit({**conditions, **absent}, {**puts, **after}, (), guards)
         return None if done is None else blocks
 
     def _present(self) -> EtcdStore:
@@ -173,6 +177,10 @@ class MemberRecords:
             )
         for workload in own:
             self._kv.commit({}, {}, [workload])
+
+    def has_claims(self, node: str) -> bool:
+        """True if blocks are a node's that it has claimed by itself: `bgpctl ipam release` frees them."""
+        return bool(self._kv.list(f"{ipam_records.NODES}{node}/").entries)
 
     # Certificates ----------------------------------------------------------------------------------------------
 

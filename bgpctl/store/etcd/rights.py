@@ -17,6 +17,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from bgpctl.store.etcd import records
 from bgpctl.store.etcd.gateway import Gateway, Rejected
 
 ROOT: Final = "root"
@@ -25,17 +26,22 @@ _NOT_ENABLED: Final = "authentication is not enabled"
 
 
 class Permission(NamedTuple):
-    """One key below the cluster's prefix, or all that begin so where it ends with `/`."""
+    """
+    One key below the cluster's prefix, or all that begin so where it ends with `/`; or all from there to the last that
+    begins with `through`: etcd grants a read or a watch of a range only if one such range covers it.
+    """
 
     key: str
     writes: bool = False
+    through: str = ""
 
 
 def permissions(node: str) -> tuple[Permission, ...]:
     """The rights of one node, as keys without the cluster's prefix."""
-    reads = ("meta", "cluster/", "blobs/", "revoked", "alive/", "workloads/", "digests/")
+    reads = ("meta", "blobs/", "revoked", "alive/", "workloads/")
     writes = (f"alive/{node}", f"workloads/{node}/", f"digests/{node}", "ipam/")
-    return (*(Permission(key) for key in reads), *(Permission(key, writes=True) for key in writes))
+    watched = Permission(records.WATCHED, through="ipam/")  # join/, which has secrets, comes after it
+    return (watched, *(Permission(key) for key in reads), *(Permission(key, writes=True) for key in writes))
 
 
 def user_of(cluster: str, node: str) -> str:
@@ -84,9 +90,10 @@ class Rights:
                 self._gateway.call(f"/v3/auth/{kind}/delete", body)
 
     def _perm(self, permission: Permission) -> Mapping[str, str]:
-        key = f"/bgpctl/v1/{self._cluster}/{permission.key}".encode()
+        prefix = f"/bgpctl/v1/{self._cluster}/"
+        key, last = f"{prefix}{permission.key}".encode(), f"{prefix}{permission.through or permission.key}".encode()
         kind = "READWRITE" if permission.writes else "READ"
-        end = {"range_end": _encoded(key[:-1] + bytes((key[-1] + 1,)))} if permission.key.endswith("/") else {}
+        end = {"range_end": _encoded(last[:-1] + bytes((last[-1] + 1,)))} if last.endswith(b"/") else {}
         return {"permType": kind, "key": _encoded(key), **end}
 
     def _user(self, name: str, password: str) -> None:
