@@ -114,9 +114,8 @@ class Hosts:
     def workload(self, host: str) -> str:
         """One with an address of the host's block: the address."""
         self.add_namespace(f"w{host}")
-        cluster = self.home(host) / "cluster.yaml"
-        cluster.write_text(self.does(host, "cluster", "export", "--store", str(self.home(host) / "etc" / "store.yaml")))
-        words = ("--netns", self.namespace(f"w{host}"), "--pool", "default", "-f", str(cluster), "--node", host)
+        store = ("--store", str(self.home(host) / "etc" / "store.yaml"))
+        words = ("--netns", self.namespace(f"w{host}"), "--pool", "default", *store, "--node", host)
         self.does(host, "workload", "add", "web", *words)
         shown = self.ip(f"w{host}", "-4", "-o", "address", "show", "dev", "eth0")
         return shown.split("inet ")[1].split("/")[0]
