@@ -72,10 +72,10 @@ def join(
         member.refuse_member(places)
     file = _read(source)
     address = address_of(method)
-    wishes = {key: value for key, value in (("block", block), ("pool", pool)) if value}
+    choices = {key: value for key, value in (("block", block), ("pool", pool)) if value}
     with refusals():
         places.directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        blocks = member.join(places, file, node, address, wishes)
+        blocks = member.join(places, file, node, address, choices)
     report(places, file.cluster, node, address, blocks)
     if start:
         start_agent(places, node)

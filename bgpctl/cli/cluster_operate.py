@@ -28,6 +28,7 @@ from bgpctl.cli.join_options import (
 from bgpctl.cli.render import emit, output_option
 from bgpctl.cli.tables import Column
 from bgpctl.core.cluster import join_file
+from bgpctl.core.cluster.encapsulation import words
 from bgpctl.core.cluster.join_file import JoinFile
 from bgpctl.core.cluster.join_secret import Invitation
 from bgpctl.core.intent.fields import is_name, not_a_name
@@ -64,7 +65,11 @@ lifetime_option = click.option(
 @click.command()
 @click.option("--pool", metavar="CIDR", help="The cluster's pool; or a cluster file with -f.")
 @click.option(
-    "--encapsulation", default="VXLANCrossSubnet", show_default=True, help="Of that pool, as Calico names it."
+    "--encapsulation",
+    type=click.Choice(list(words())),
+    default=founding.USUAL,
+    show_default=True,
+    help="Of that pool, in Calico's words.",
 )
 @click.option(
     "-f", "--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="The settings, instead of --pool."
@@ -181,7 +186,7 @@ def _invite(places: Places, name: str, lifetime_s: float, address: InterfaceAddr
 def invitations(output: str, directory: Path, state_dir: Path) -> None:
     """List join files by their IDs: which are open, used, expired or revoked. Their secrets are kept nowhere."""
     with refusals():
-        found = Cluster(places_of(directory, state_dir)).registry.invitations()
+        found = Cluster(places_of(directory, state_dir)).members.invitations()
     rows = [_row(item, time.time()) for item in found]
     emit({"schema": _SCHEMA, "invitations": rows}, output, rows, _INVITATIONS)
 
@@ -202,10 +207,10 @@ def _date(at_s: float) -> str:
 @directory_option
 @state_option
 def revoke(number: str, directory: Path, state_dir: Path) -> None:
-    """Have a join file let nobody in any more, by the ID that `bgpctl cluster invitations` shows."""
+    """Have a join file let no host in any more, by the ID that `bgpctl cluster invitations` shows."""
     with refusals():
-        Cluster(places_of(directory, state_dir)).registry.revoke(number)
-    click.echo(f"join file {number} lets nobody in any more")
+        Cluster(places_of(directory, state_dir)).members.revoke(number)
+    click.echo(f"join file {number} lets no host in any more")
 
 
 @click.command()
@@ -221,5 +226,9 @@ def remove(node: str, directory: Path, state_dir: Path, *, force: bool) -> None:
     """
     places = places_of(directory, state_dir)
     with refusals():
-        Cluster(places).remove(node, force=force)
+        cluster = Cluster(places)
+        cluster.remove(node, force=force)
+        has_claims = cluster.members.has_claims(node)
     click.echo(f"{node} is no node any more: its blocks are free, its user and certificates are void")
+    if has_claims:
+        click.echo(f"next: bgpctl ipam release --store {places.operator_store}, which frees what is left of its blocks")

@@ -1,7 +1,7 @@
 """
 `bgpctl cluster serve`: the join service, in the foreground.
 
-Beside its requests it ends changes of the configuration that nobody has confirmed in time: agents of nodes may not.
+Beside its requests it ends changes of the configuration that were not confirmed in time: agents of nodes may not.
 
 Refuses to know: what is answered (bgpctl/join).
 """

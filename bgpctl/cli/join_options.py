@@ -85,7 +85,7 @@ def address_of(method: Method | InterfaceAddress) -> InterfaceAddress:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """What is refused, as a command says it."""
+    """Refusals as a command has them, with their exit codes."""
     try:
         yield
     except (UnusableStore, NotReached) as error:

@@ -1,10 +1,10 @@
 """
-What the join service gives a new node, and takes back from one that is gone: the one place that claims for others.
+Blocks that the join service claims for a new node: the one place that claims for others.
 
 A node gets its first block in the transaction that makes it a member, so that it has one or is none. Later blocks are
 claimed by the node itself.
 
-Refuses to know: how the transaction is written (registry.py).
+Refuses to know: how the transaction is written (member_records.py).
 """
 
 from __future__ import annotations

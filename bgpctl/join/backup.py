@@ -3,7 +3,7 @@ A cluster's content of an etcd as one file, and back again: what operators and n
 
 The file has secrets: digests of join files, and what passes between nodes. Content that was put back has another uuid,
 which replaces that of the backup, so that agents take it although it is older than what they know
-(docs/decisions/0041), and nobody takes old data for new.
+(docs/decisions/0041), and old data are never taken for new.
 
 Users are no part of it: etcd gives no password away. Nodes keep those that they have where the etcd is the same.
 

@@ -78,7 +78,7 @@ def _settings(places: Places, address: Address) -> Mapping[str, str]:
         "ETCD_PEER_KEY_FILE": str(place / "member.pem"),
         "ETCD_PEER_TRUSTED_CA_FILE": str(place / "members" / "ca.crt"),
         "ETCD_PEER_CLIENT_CERT_AUTH": "true",
-        "ETCD_BCRYPT_COST": "4",  # passwords are 256 random bits: nobody guesses one, however fast a guess is
+        "ETCD_BCRYPT_COST": "4",  # passwords are 256 random bits, which no speed helps to guess
         "ETCD_PRE_VOTE": "true",
         "ETCD_AUTO_COMPACTION_RETENTION": "1",
         "ETCD_LOG_LEVEL": "error",

@@ -17,14 +17,15 @@ import yaml
 
 from bgpctl.core.cluster import join_secret
 from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.encapsulation import Mode, tunnels
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import InterfaceAddress
 from bgpctl.join import etcd, member
 from bgpctl.join.client import NAME
 from bgpctl.join.member import Membership
+from bgpctl.join.member_records import Applicant
 from bgpctl.join.places import Places
 from bgpctl.join.refused import JoinRefused
-from bgpctl.join.registry import Applicant
 from bgpctl.join.service import Cluster
 from bgpctl.ports import NotPossibleNow, Records, Unavailable
 from bgpctl.process import keys
@@ -37,6 +38,8 @@ from bgpctl.store.etcd.rights import ROOT, Rights
 from bgpctl.store.records import RecordReader
 
 _PASSWORD_BYTES: Final = 32
+USUAL: Final = next(item for item in tunnels().values() if not item.by_bgp).word(Mode.CROSS_SUBNET)
+"""The encapsulation of a pool: a tunnel to other subnets only, by the list of members."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,12 @@ def own_etcd(places: Places, founding: Founding) -> str:
     )
     keys.write_private(places.operator_store, ("\n".join(lines) + "\n").encode())
     options = options_of(str(places.operator_store))
-    nobody = replace(options, user=None, password_file=None)
+    anonymous = replace(options, user=None, password_file=None)
     runs = "as before"
-    if not _answers(nobody):
+    if not _answers(anonymous):
         runs = etcd.start(places)
-    etcd.wait(lambda: _answers(nobody), places.state / "etcd.log")
-    rights = Rights(Gateway(nobody, PATIENT_S), founding.cluster)
+    etcd.wait(lambda: _answers(anonymous), places.state / "etcd.log")
+    rights = Rights(Gateway(anonymous, PATIENT_S), founding.cluster)
     if not rights.are_on():
         rights.enable(options.password())
     return runs
@@ -148,7 +151,7 @@ def found(places: Places, founding: Founding, opened: Callable[[Places], Cluster
     public, private = keys.kept_key(places.pending_key)
     certificate = keys.certify(places.ca, public, founding.node)
     applicant = Applicant(founding.node, founding.address, join_secret.digest_of(public))
-    blocks = cluster.registry.add_first(applicant)
+    blocks = cluster.members.add_first(applicant)
     answer = cluster.equip(founding.node, certificate)
     place = Membership(founding.node, founding.cluster, str(founding.address.address), founding.port)
     member.install(places, place, answer, private)

@@ -29,7 +29,7 @@ _LONGEST_BYTES: Final = 1 << 16
 
 
 class Membership(NamedTuple):
-    """What a node keeps of its join."""
+    """A node's record of its join."""
 
     node: str
     cluster: str
@@ -51,10 +51,10 @@ def refuse_member(places: Places) -> None:
         )
 
 
-def join(places: Places, file: JoinFile, node: str, address: InterfaceAddress, wishes: Mapping[str, str]) -> list[str]:
+def join(places: Places, file: JoinFile, node: str, address: InterfaceAddress, choices: Mapping[str, str]) -> list[str]:
     """Join a cluster; the blocks of the new node. Raises JoinRefused, NotReached, KeysError."""
     public, private = keys.kept_key(places.pending_key)
-    body = {"id": file.number, "secret": file.secret, "node": node, "address": str(address), "key": public, **wishes}
+    body = {"id": file.number, "secret": file.secret, "node": node, "address": str(address), "key": public, **choices}
     answer = client.ask(file.host, file.port, file.ca, "join", body)
     membership = Membership(node, file.cluster, file.host, file.port)
     try:

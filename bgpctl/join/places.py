@@ -89,5 +89,5 @@ class Places:
 
     @property
     def membership(self) -> Path:
-        """What this node keeps of its join: its name, and where the join service is."""
+        """The record that this node keeps of its join: its name, and where the join service is."""
         return self.directory / "membership.json"

@@ -1,7 +1,7 @@
 """
 The socket of the join service: TLS 1.3, a POST with a small JSON object, and its answer.
 
-Everybody who reaches the port may connect: a host that joins has no certificate yet. So little is read of a connection,
+Any host that reaches the port may connect: one that joins has no certificate yet. So little is read of a connection,
 each address has few of them, all of them together have a few more, a handshake and a request have to be done in time,
 and all answers together get a part of one processor. Where a client shows a certificate, it has to be the cluster's.
 

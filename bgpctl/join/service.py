@@ -5,7 +5,7 @@ A host that joins sends the public half of a key of its own, and gets a certific
 password of its own, and its first block. Each step can be repeated: a host whose answer was lost asks again with the
 same key. A node may leave. Nothing else is answered, and no secret is logged.
 
-Refuses to know: HTTP and TLS (server.py), how records are written (registry.py).
+Refuses to know: HTTP and TLS (server.py), how records are written (member_records.py).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from bgpctl.core.cluster import join_secret
 from bgpctl.core.cluster.join_secret import Invitation
 from bgpctl.core.intent.fields import is_name, not_a_name
 from bgpctl.core.net.addresses import InterfaceAddress
+from bgpctl.join.member_records import Applicant, MemberRecords
 from bgpctl.join.places import Places
 from bgpctl.join.refused import JoinRefused
-from bgpctl.join.registry import Applicant, Registry
 from bgpctl.process import keys
 from bgpctl.process.keys import KeysError
 from bgpctl.store.etcd.follower import FAULTS
@@ -52,16 +52,16 @@ class Cluster:
         self.places = places
         self.options: Options = options_of(str(places.operator_store))
         gateway = Gateway(self.options, PATIENT_S)
-        self.registry = Registry(self.options, gateway)
+        self.members = MemberRecords(self.options, gateway)
         self._rights = Rights(gateway, self.options.cluster)
         self._lock = threading.Lock()
 
     def invite(self, lifetime_s: float) -> tuple[Invitation, str]:
-        """A new invitation, and its secret, which nobody else keeps. Raises one of FAULTS."""
+        """A new invitation, and its secret, which is kept nowhere else. Raises one of FAULTS."""
         secret = secrets.token_urlsafe(join_secret.SECRET_BYTES)
         number = secrets.token_hex(6)
         invitation = Invitation(number, join_secret.digest_of(secret), time.time() + lifetime_s)
-        self.registry.invite(invitation)
+        self.members.invite(invitation)
         return invitation, secret
 
     def answer(self, verb: str, body: Mapping[str, Any], peer: Peer | None) -> dict[str, Any]:
@@ -81,13 +81,13 @@ class Cluster:
         number, secret, public = (_text(body, key) for key in ("id", "secret", "key"))
         applicant = _applicant(body, public)
         certificate = keys.certify(self.places.ca, public, applicant.node)
-        blocks = self.registry.register(number, secret, applicant, time.time())
+        blocks = self.members.register(number, secret, applicant, time.time())
         log.info("%s joined at %s, by invitation %s", applicant.node, applicant.address, number)
         return {"blocks": [str(block) for block in blocks], **self.equip(applicant.node, certificate)}
 
     def equip(self, node: str, certificate: str) -> dict[str, Any]:
         """All that a registered node needs, with a password that is new each time. Raises KeysError, one of FAULTS."""
-        self.registry.note_certificate(node, keys.serial_of(certificate))
+        self.members.note_certificate(node, keys.serial_of(certificate))
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
         user = self._rights.admit(node, password)
         options = self.options
@@ -95,7 +95,7 @@ class Cluster:
         return {
             "certificate": certificate,
             "ca": keys.ca_of(self.places.ca).decode(),
-            "revocations": self.registry.revocations(),
+            "revocations": self.members.revocations(),
             "store": {
                 "endpoints": endpoints,
                 "cluster": options.cluster,
@@ -107,7 +107,7 @@ class Cluster:
         }
 
     def _leave(self, peer: Peer | None) -> dict[str, Any]:
-        if peer is None or not self.registry.has_issued(peer.node, peer.serial):
+        if peer is None or not self.members.has_issued(peer.node, peer.serial):
             raise JoinRefused("only a node can leave, with the certificate that it has been given")
         self.remove(peer.node, force=True)
         log.info("%s left", peer.node)
@@ -118,10 +118,10 @@ class Cluster:
         A node is none any more: its record, user, blocks and certificates. Raises JoinRefused, KeysError, one of
         FAULTS.
         """
-        self.registry.remove(node, force=force)
+        self.members.remove(node, force=force)
         self._rights.expel(node)
-        serials = self.registry.revoke_certificates(node)
-        self.registry.publish_revocations(keys.revocations(self.places.ca, serials))
+        serials = self.members.revoke_certificates(node)
+        self.members.publish_revocations(keys.revocations(self.places.ca, serials))
 
 
 def _applicant(body: Mapping[str, Any], public: str) -> Applicant:
@@ -132,8 +132,8 @@ def _applicant(body: Mapping[str, Any], public: str) -> Applicant:
         address = InterfaceAddress.parse(_text(body, "address"))
     except ValueError as error:
         raise JoinRefused(f"address: {error}") from error
-    wishes = {key: _text(body, key) for key in ("block", "pool") if body.get(key) is not None}
-    return Applicant(node, address, join_secret.digest_of(public), wishes.get("block"), wishes.get("pool"))
+    choices = {key: _text(body, key) for key in ("block", "pool") if body.get(key) is not None}
+    return Applicant(node, address, join_secret.digest_of(public), choices.get("block"), choices.get("pool"))
 
 
 def _text(body: Mapping[str, Any], key: str) -> str:

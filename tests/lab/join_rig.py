@@ -46,7 +46,7 @@ class Hosts:
     def home(self, host: str) -> Path:
         return self.directory / host
 
-    def run(self, host: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    def attempt(self, host: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """A command of bgpctl on a host, in its directory."""
         home = self.home(host)
         variables = {
@@ -62,13 +62,13 @@ class Hosts:
 
     def does(self, host: str, *words: str) -> str:
         """The output of a command that has to succeed."""
-        done = self.run(host, *words)
+        done = self.attempt(host, *words)
         assert done.returncode == 0, f"{host}: {words}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def cluster(self, host: str, verb: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """A command of `bgpctl cluster` about the files of this host."""
-        return self.run(host, "cluster", verb, *words, *self.places(host), given=given)
+        return self.attempt(host, "cluster", verb, *words, *self.places(host), given=given)
 
     def places(self, host: str) -> tuple[str, ...]:
         home = self.home(host)
@@ -107,15 +107,15 @@ class Hosts:
         self.start(host, "agent", "agent", "run", "--node", host, *files, "--run-dir", str(home / "run"))
 
     def kv(self, host: str, file: str = "store.yaml") -> Kv:
-        """What is in the store, for calls inside the host's namespace."""
+        """Keys of the store, for calls inside the host's namespace."""
         options = options_of(str(self.home(host) / "etc" / file))
         return Kv(Gateway(options, PATIENT_S), options.cluster)
 
     def workload(self, host: str) -> str:
         """One with an address of the host's block: the address."""
         self.add_namespace(f"w{host}")
-        store = ("--store", str(self.home(host) / "etc" / "store.yaml"), "--node", host)
-        words = ("--netns", self.namespace(f"w{host}"), "--pool", "default", *store)
+        store = ("--store", str(self.home(host) / "etc" / "store.yaml"))
+        words = ("--netns", self.namespace(f"w{host}"), "--pool", "default", *store, "--node", host)
         self.does(host, "workload", "add", "web", *words)
         shown = self.ip(f"w{host}", "-4", "-o", "address", "show", "dev", "eth0")
         return shown.split("inet ")[1].split("/")[0]
@@ -172,7 +172,7 @@ def _wire(made: Hosts) -> None:
 
 def converged(made: Hosts, host: str) -> bool:
     """True if the host's agent says so."""
-    return "converged" in made.run(host, "show", "summary").stdout
+    return "converged" in made.attempt(host, "show", "summary").stdout
 
 
 def all_converge(made: Hosts, *names: str) -> None:

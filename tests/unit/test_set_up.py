@@ -44,6 +44,7 @@ PRESENT: Mapping[str, str] = {
     "sh": "essential in Debian",
     "sha256sum": "coreutils, essential in Debian",
     "sleep": "coreutils, essential in Debian",
+    "systemctl": "systemd, which a host need not have; its absence is handled",
     "systemd-analyze": "its test is skipped without",
     "tar": "essential in Debian",
     "timeout": "coreutils, essential in Debian",

@@ -61,9 +61,9 @@ def read(text: str, name: str) -> JoinFile:
     except RecursionError:
         raise BadJoinFile(f"{name}: it is no join file: its JSON is nested too deeply") from None
     if not isinstance(found, dict) or "bgpctl-join" not in found:
-        raise BadJoinFile(f"{name}: it is no join file; bgpctl cluster invite writes one")
+        raise BadJoinFile(f"{name}: it is no join file, which this command writes: bgpctl cluster invite")
     if found["bgpctl-join"] != _FORMAT:
-        raise BadJoinFile(f"{name}: bgpctl-join: this version reads format {_FORMAT}; update bgpctl here")
+        raise BadJoinFile(f"{name}: bgpctl-join: this version reads format {_FORMAT}; update it on this host")
     texts = {key: _text(found, key, name) for key in _TEXTS}
     host, port = _service(texts["service"], name)
     for key, pattern, rule in (

@@ -3,7 +3,7 @@ One-time secrets by which hosts join a cluster: what the cluster keeps of one, a
 
 The cluster keeps the SHA-256 of a secret of 256 random bits, so a reader of its records cannot join with them. A secret
 lets one host in: the first that shows it, known by its public key. That host may ask again with the same key, since an
-answer may have been lost on the way; anybody else is refused.
+answer may have been lost on the way; any other host is refused.
 
 Refuses to know: where records are kept, the clock, chance.
 """
@@ -22,7 +22,7 @@ SECRET_BYTES: Final = 32
 @dataclass(frozen=True, slots=True)
 class Invitation:
     """
-    What the cluster keeps of one secret.
+    The cluster's record of one secret.
 
     Attributes:
         number: its public name, in hexadecimal digits.
@@ -39,8 +39,8 @@ class Invitation:
     is_revoked: bool = False
 
 
-class Refused(enum.Enum):
-    """The reason why a secret lets nobody in, in words."""
+class Unfit(enum.Enum):
+    """The reason why a secret lets no host in, in words."""
 
     UNKNOWN = "this cluster does not know the secret"
     EXPIRED = "the secret has expired"
@@ -53,18 +53,18 @@ def digest_of(secret: str) -> str:
     return sha256(secret.encode()).hexdigest()
 
 
-def judge(invitation: Invitation | None, secret: str, node: str, key: str, now_s: float) -> Refused | None:
+def judge(invitation: Invitation | None, secret: str, node: str, key: str, now_s: float) -> Unfit | None:
     """
     Why a host that shows `secret` is not let in as `node` with the public key whose digest is `key`; None: it is.
 
     A wrong secret is answered like an unknown one: the number of an invitation is no secret.
     """
     if invitation is None or not hmac.compare_digest(invitation.digest, digest_of(secret)):
-        return Refused.UNKNOWN
+        return Unfit.UNKNOWN
     if invitation.is_revoked:
-        return Refused.REVOKED
+        return Unfit.REVOKED
     if now_s >= invitation.ends_s:
-        return Refused.EXPIRED
+        return Unfit.EXPIRED
     if invitation.node and (invitation.node, invitation.key) != (node, key):
-        return Refused.USED
+        return Unfit.USED
     return None

@@ -1,5 +1,5 @@
 """
-What an agent does for its node in the store while it hears it: a sign of life, and the list of revoked certificates.
+An agent's recurring tasks in the store while it is heard: a sign of life, and the list of revoked certificates.
 
 The sign of life is `alive/NODE`, a key that etcd removes 30 s after the node was last heard. It is a hint for people
 and for `bgpctl cluster remove`, which removes no node that gives one. Nothing in a kernel follows from it: a node that
@@ -30,7 +30,7 @@ _EVERY_S: Final = 10.0
 _SIGN: Final = '{"format": 1}'
 
 
-class Duty(Protocol):
+class Recurring(Protocol):
     """One thread calls `beat` about once a second, with a clock that never goes back, and `end` at the end."""
 
     def beat(self, now_s: float) -> None:
@@ -40,7 +40,7 @@ class Duty(Protocol):
         """The node's agent ends."""
 
 
-class Presence(Duty):
+class Presence(Recurring):
     """The sign of life of one node."""
 
     def __init__(self, kv: Kv, node: str) -> None:
@@ -70,7 +70,7 @@ class Presence(Duty):
             log.debug("the node's sign of life ends by itself: %s", error)
 
 
-class Revocations(Duty):
+class Revocations(Recurring):
     """The list of revoked certificates as the file `path`; its directory is there where the node has keys."""
 
     def __init__(self, kv: Kv, path: Path) -> None:

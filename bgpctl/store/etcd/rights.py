@@ -27,8 +27,8 @@ _NOT_ENABLED: Final = "authentication is not enabled"
 
 class Permission(NamedTuple):
     """
-    One key below the cluster's prefix, or all that begin so where it ends with `/`; with `through` all from these to
-    those that begin so: etcd allows a read of a range only where all of the range may be read.
+    One key below the cluster's prefix, or all that begin so where it ends with `/`; or all from there to the last that
+    begins with `through`: etcd grants a read or a watch of a range only if one such range covers it.
     """
 
     key: str
@@ -38,10 +38,10 @@ class Permission(NamedTuple):
 
 def permissions(node: str) -> tuple[Permission, ...]:
     """The rights of one node, as keys without the cluster's prefix."""
-    watched = Permission(records.WATCHED, through=records.WATCHED_LAST)
-    reads = ("meta", "blobs/", "revoked", "alive/", "workloads/", "digests/")
+    reads = ("meta", "blobs/", "revoked", "alive/", "workloads/")
     writes = (f"alive/{node}", f"workloads/{node}/", f"digests/{node}", "ipam/")
-    return (watched, *map(Permission, reads), *(Permission(key, writes=True) for key in writes))
+    watched = Permission(records.WATCHED, through="ipam/")  # join/, which has secrets, comes after it
+    return (watched, *(Permission(key) for key in reads), *(Permission(key, writes=True) for key in writes))
 
 
 def user_of(cluster: str, node: str) -> str:
@@ -64,7 +64,7 @@ class Rights:
         self._gateway.call("/v3/auth/enable", {})
 
     def are_on(self) -> bool:
-        """False of an etcd in which everybody may do everything."""
+        """False of an etcd in which every client may do everything."""
         try:
             self._gateway.call("/v3/auth/authenticate", {"name": ROOT, "password": ""})
         except Rejected as error:
@@ -110,7 +110,7 @@ class Rights:
         yield from map(str, self._gateway.call(f"/v3/auth/{kind}/list", {}).get(f"{kind}s", ()))
 
     def _do(self, verb: str, body: Mapping[str, Any]) -> None:
-        """What is there already is no error."""
+        """Do it; if it is done already, that is no error."""
         try:
             self._gateway.call(f"/v3/auth/{verb}", body)
         except Rejected as error:

@@ -8,7 +8,7 @@ A change that has to be confirmed waits in the head of the configuration, where 
 time by its own clock from when it saw it, and the first whose time is over restores the files from before, on the
 condition that the head is still that one: the change returns even if its operator, his host and most agents are gone.
 An agent that does not hear the store then restores them for itself, since the change may be why, until it hears it;
-so does one whose user may not write the configuration (rights.py), until somebody who may has ended the change.
+so does one whose user may not write the configuration (rights.py), until one that may has ended the change.
 
 Refuses to know: HTTP, the rules by which content is taken (known.py, follower.py), the meaning of documents.
 """
@@ -33,7 +33,7 @@ from bgpctl.store.etcd import configuration, records, snapshot
 from bgpctl.store.etcd.claimed import Claimed
 from bgpctl.store.etcd.configuration import Overtaken, Present
 from bgpctl.store.etcd.documents import MEMBERS, Documents
-from bgpctl.store.etcd.duties import Duty
+from bgpctl.store.etcd.duties import Recurring
 from bgpctl.store.etcd.follower import FAULTS, Follower
 from bgpctl.store.etcd.gateway import ANSWER_S, DENIED, Gateway, Rejected
 from bgpctl.store.etcd.known import Known
@@ -64,7 +64,7 @@ class EtcdStore(Store):
         self._new_names = self.names = tuple(names)
         self.kv = Kv(Gateway(options, answer_s), options.cluster)
         self._follower = Follower(self.kv, clock, lambda _: self._deliver(), self._beat)
-        self._duties: list[Duty] = []
+        self._duties: list[Recurring] = []
         self._lock = threading.RLock()
         self._reader = RecordReader()
         self._generation = 0
@@ -112,9 +112,9 @@ class EtcdStore(Store):
             self._follower.restore(known)
             log.warning("%s is not heard, and its content is that of %s: %s", self._options.name, path, reason)
 
-    def keep(self, duty: Duty) -> None:
+    def keep(self, task: Recurring) -> None:
         """Have something done again and again while the store is watched and heard."""
-        self._duties.append(duty)
+        self._duties.append(task)
 
     def watch(self, changed: Callable[[Loaded], None]) -> None:
         if self._texts is None:
@@ -126,8 +126,8 @@ class EtcdStore(Store):
 
     def close(self) -> None:
         self._follower.close()
-        for duty in self._duties if self._follower.heard.is_up else ():
-            duty.end()
+        for task in self._duties if self._follower.heard.is_up else ():
+            task.end()
         self._changed = None
         self._save(at_once=True)
 
@@ -138,8 +138,8 @@ class EtcdStore(Store):
                 self._changed(self._loaded)
 
     def _do_duties(self) -> None:
-        for duty in self._duties if self._follower.heard.is_up else ():
-            duty.beat(self._clock.now_s())
+        for task in self._duties if self._follower.heard.is_up else ():
+            task.beat(self._clock.now_s())
 
     def _beat(self) -> None:
         self._do_duties()
@@ -252,7 +252,7 @@ class EtcdStore(Store):
         return self.claimed.proposed(RecordReader().understand(Records(0, None, texts)), self.names[0])
 
     def preview_member(self, name: str, document: str) -> Loaded:
-        """What all would mean with this document of a member (records.document_of) in place of its own."""
+        """The meaning of all records with this document of a member (records.document_of) in place of its own."""
         return RecordReader().understand(Records(0, None, {**(self._texts or {}), f"{MEMBERS}{name}": document}))
 
     def _contents(self, proposal: Proposal) -> tuple[str, ...]:

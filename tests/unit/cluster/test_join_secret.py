@@ -9,7 +9,7 @@ import pytest
 
 from bgpctl.core.cluster import join_file
 from bgpctl.core.cluster.join_file import BadJoinFile, JoinFile
-from bgpctl.core.cluster.join_secret import Invitation, Refused, digest_of, judge
+from bgpctl.core.cluster.join_secret import Invitation, Unfit, digest_of, judge
 
 SECRET = "s" * 43
 OPEN = Invitation("0123456789ab", digest_of(SECRET), ends_s=1000.0)
@@ -20,21 +20,21 @@ USED = replace(OPEN, node="h2", key="k2")
     ("invitation", "secret", "node", "key", "now_s", "expected"),
     [
         (OPEN, SECRET, "h2", "k2", 999.9, None),
-        (OPEN, SECRET, "h2", "k2", 1000.0, Refused.EXPIRED),
-        (OPEN, SECRET + "s", "h2", "k2", 0.0, Refused.UNKNOWN),
-        (OPEN, "", "h2", "k2", 0.0, Refused.UNKNOWN),
-        (OPEN, OPEN.digest, "h2", "k2", 0.0, Refused.UNKNOWN),
-        (None, SECRET, "h2", "k2", 0.0, Refused.UNKNOWN),
-        (replace(OPEN, is_revoked=True), SECRET, "h2", "k2", 0.0, Refused.REVOKED),
+        (OPEN, SECRET, "h2", "k2", 1000.0, Unfit.EXPIRED),
+        (OPEN, SECRET + "s", "h2", "k2", 0.0, Unfit.UNKNOWN),
+        (OPEN, "", "h2", "k2", 0.0, Unfit.UNKNOWN),
+        (OPEN, OPEN.digest, "h2", "k2", 0.0, Unfit.UNKNOWN),
+        (None, SECRET, "h2", "k2", 0.0, Unfit.UNKNOWN),
+        (replace(OPEN, is_revoked=True), SECRET, "h2", "k2", 0.0, Unfit.REVOKED),
         (USED, SECRET, "h2", "k2", 0.0, None),
-        (USED, SECRET, "h2", "k3", 0.0, Refused.USED),
-        (USED, SECRET, "h3", "k2", 0.0, Refused.USED),
-        (USED, SECRET, "h2", "k2", 1001.0, Refused.EXPIRED),
-        (USED, "x", "h2", "k2", 0.0, Refused.UNKNOWN),
+        (USED, SECRET, "h2", "k3", 0.0, Unfit.USED),
+        (USED, SECRET, "h3", "k2", 0.0, Unfit.USED),
+        (USED, SECRET, "h2", "k2", 1001.0, Unfit.EXPIRED),
+        (USED, "x", "h2", "k2", 0.0, Unfit.UNKNOWN),
     ],
 )
 def test_a_secret_lets_in_the_first_host_that_shows_it_in_time(
-    invitation: Invitation | None, secret: str, node: str, key: str, now_s: float, expected: Refused | None
+    invitation: Invitation | None, secret: str, node: str, key: str, now_s: float, expected: Unfit | None
 ) -> None:
     assert judge(invitation, secret, node, key, now_s) is expected
 

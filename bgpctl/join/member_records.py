@@ -7,7 +7,7 @@ Members and invitations of a cluster in its store, as the join service writes th
     join/count                counts registrations: a condition of each, so that they come one after the other
 
 No node may read any of them. A registration is one transaction: the invitation is used, the name is taken, the address
-is nobody else's, and the block overlaps none, or nothing has happened.
+is no other node's, and the block overlaps none, or nothing has happened.
 
 Refuses to know: certificates, etcd's users, the network.
 """
@@ -17,11 +17,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Final
 
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.cluster.join_secret import Invitation, Refused, judge
+from bgpctl.core.cluster.join_secret import Invitation, Unfit, judge
 from bgpctl.core.ipam.audit import Kind, findings
 from bgpctl.core.net.addresses import InterfaceAddress, Prefix
 from bgpctl.join import allocations
@@ -45,7 +44,7 @@ _TRIES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """A host that asks to be a node: `key` is the digest of its public key; `block` and `pool` are its wishes."""
+    """A host that asks to be a node: `key` is the digest of its public key; `block` and `pool` are its choices."""
 
     node: str
     address: InterfaceAddress
@@ -54,7 +53,7 @@ class Applicant:
     pool: str | None = None
 
 
-class Registry:
+class MemberRecords:
     """Of one cluster. Every method may raise one of follower.FAULTS."""
 
     def __init__(self, options: Options, gateway: Gateway) -> None:
@@ -74,7 +73,7 @@ class Registry:
         return tuple(sorted(read, key=lambda item: item.ends_s))
 
     def revoke(self, number: str) -> Invitation:
-        """It lets nobody in from now on. Raises JoinRefused: there is none, or it was used."""
+        """It lets no host in from now on. Raises JoinRefused: there is none, or it was used."""
         entry = self._invitation(number)
         if entry is None:
             raise JoinRefused(f"there is no invitation {number}; see: bgpctl cluster invitations")
@@ -108,7 +107,7 @@ class Registry:
             invitation = _read(number, entry.value) if entry else None
             refused = judge(invitation, secret, applicant.node, applicant.key, now_s)
             if refused or invitation is None or entry is None:
-                why = refused or Refused.UNKNOWN
+                why = refused or Unfit.UNKNOWN
                 raise JoinRefused(f"{why.value}; ask an operator for another join file: bgpctl cluster invite")
             if invitation.node:
                 return self._again(applicant)
@@ -149,9 +148,11 @@ class Registry:
         node_key, given_key = f"{records.NODES}{name}", f"{records.ALLOCATIONS}{name}"
         absent = {node_key: 0, given_key: 0, _COUNT: count.revision if count else 0}
         after = {node_key: node, given_key: given, _COUNT: str(int(count.value) + 1 if count else 1)}
-        unclaimed = dict.fromkeys(chain.from_iterable(map(ipam_records.around, blocks)), 0)
-        guards = tuple(map(ipam_records.none_inside, blocks))
-        done = self._kv.commit({**conditions, **absent, **unclaimed}, {**puts, **after}, (), guards)
+        # Nodes claim blocks by themselves at the same time (store/etcd/ipam.py), on the condition that no record here
+        # has changed; this is the other half.
+        absent |= {key: 0 for block in blocks for key in ipam_records.around(block)}
+        guards = [ipam_records.none_inside(block) for block in blocks]
+        done = self._kv.commit({**conditions, **absent}, {**puts, **after}, (), guards)
         return None if done is None else blocks
 
     def _present(self) -> EtcdStore:
@@ -185,6 +186,10 @@ class Registry:
         found = [item for item in findings(intent, claimed) if item.kind is Kind.NODE_GONE and item.node == node]
         ipam_audit.release_of_nobody(self._kv, intent, claimed, found)
 
+    def has_claims(self, node: str) -> bool:
+        """True if blocks are a node's that it has claimed by itself: `bgpctl ipam release` frees them."""
+        return bool(self._kv.list(f"{ipam_records.NODES}{node}/").entries)
+
     # Certificates ----------------------------------------------------------------------------------------------
 
     def note_certificate(self, node: str, serial: str) -> None:
@@ -192,7 +197,7 @@ class Registry:
         self._append(f"{CERTIFICATES}{node}", (serial,))
 
     def revoke_certificates(self, node: str) -> tuple[str, ...]:
-        """Those of a node that was removed; the numbers of all that were revoked so far."""
+        """Revoke those of a node that was removed; the numbers of all that were revoked so far."""
         key = f"{CERTIFICATES}{node}"
         entry = self._kv.read(key).entries.get(key)
         serials = self._append(REVOKED, tuple(_serials(entry)))
