@@ -112,9 +112,9 @@ class Host:
 
     def start(self) -> subprocess.Popen[bytes]:
         state = ("--state-dir", str(self.place / "state"), "--run-dir", str(self.run_dir))
-        command = ("resolver", *self._where, *state, "--forward", f"{UPSTREAM[0]}:{UPSTREAM[1]}")
+        where = (*self._where, *state, "--forward", f"{UPSTREAM[0]}:{UPSTREAM[1]}")
         with (self.place / "resolver.log").open("ab") as log:
-            made = subprocess.Popen((sys.executable, "-m", "bgpctl", *command), stdout=log, stderr=log)
+            made = subprocess.Popen((sys.executable, "-m", "bgpctl", "resolver", *where), stdout=log, stderr=log)
         wait_until((self.run_dir / STATUS_FILE).exists, within_s=30)
         return made
 

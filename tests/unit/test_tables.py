@@ -36,6 +36,7 @@ IDENTIFYING: Final = {
     "rib": {"prefix", "peer", "next_hop"},
     "tunnels": {"name", "addresses", "remotes"},
     "workloads": {"device", "addresses"},
+    "names": {"full_names", "addresses"},
     "nodes": {"name", "address", "blocks", "tunnel_addresses"},
     "pools": {"name", "cidr", "encapsulated_to"},
     "blocks": {"block", "node", "pool"},
@@ -51,6 +52,14 @@ WORKLOAD: Final = {
     "dropped": [{"reason": "source", "packets": 4, "last": "10.244.1.12"}],
 }
 
+NAMED: Final = {
+    "network": "blue",
+    "names": ["web", "shop_web_1"],
+    "full_names": ["web.blue.bgpctl", "shop_web_1.blue.bgpctl"],
+    "addresses": ["10.244.1.10", "fd00:10:244::1"],
+    "node": "b1",
+}
+
 
 def body_of(view: str, *, long: bool) -> dict[str, Any]:
     """A view of a converged node; `long`: each address is an IPv6 one of full length, each node's name has 63 bytes."""
@@ -58,6 +67,8 @@ def body_of(view: str, *, long: bool) -> dict[str, Any]:
     body = answer(view, Snapshot(play.state, play.now_s + 41, {}))
     if view == "workloads":
         body["workloads"] = [WORKLOAD]
+    if view == "names":
+        body["names"] = [NAMED]
     if view == "events":
         event = "UPDATE from b1: " + ", ".join(f"10.244.{number}.0/26" for number in range(20))
         body["events"] = [{"age_s": 41.0, "event": event, "commands": ["observe", "wake at 60 s"] * 9}]

@@ -55,7 +55,7 @@ _LENGTH: Final = struct.Struct("!H")
 
 
 class Outcome(enum.StrEnum):
-    """What became of a question."""
+    """The fate of a question."""
 
     ANSWERED = "answered"
     MISSING = "nxdomain"
