@@ -5,13 +5,19 @@ in an etcd, and in files with the channel between agents. With docker-compose: t
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
+import dns.message
+import dns.rdatatype
+import dns.rrset
 import pytest
 
-from bgpctl.lab import etcd
-from tests.docker.plugin_rig import IN_ETCD, IN_FILES, RESOLVER, Host, hosts, in_blue, together
+from bgpctl.lab import etcd, netns
+from tests.docker.plugin_rig import IMAGE, IN_ETCD, IN_FILES, RESOLVER, Host, hosts, in_blue, together
 from tests.waiting import wait_until
 
 
@@ -49,3 +55,43 @@ def knows_all(host: Host, name: str, others: dict[str, list[str]]) -> bool:
     script = 'for a; do nslookup "$a.blue.bgpctl" || exit 1; done'
     shown = host.try_docker("exec", name, "sh", "-c", script, "sh", *others).stdout.decode()
     return wanted <= set(shown.split()) and host.reaches(name, *(f"{other}.blue.bgpctl" for other in others)) == ""
+
+
+def test_a_container_outside_our_networks_is_refused_and_asks_the_next_resolver(pair: list[Host]) -> None:
+    host = pair[0]
+    host.docker("network", "create", "plain")
+    with other_resolver(host, "10.0.0.1"):
+        for network in ("bridge", "plain"):
+            resolvers = ("--dns", RESOLVER, "--dns", "10.0.0.1")
+            run = ("run", "--rm", "--network", network, *resolvers, IMAGE, "ping", "-c", "1", "-W", "1", "www.example")
+            wait_until(lambda: b"(192.0.2.1)" in host.try_docker(*run).stdout, within_s=60)  # noqa: B023 (called at once)
+    host.docker("network", "rm", "plain")
+
+
+@contextmanager
+def other_resolver(host: Host, at: str) -> Iterator[None]:
+    """A resolver of another program on this host, for which each name is 192.0.2.1."""
+
+    def opened() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((at, 53))
+        return made
+
+    def run() -> None:
+        while True:
+            content, source = answering.recvfrom(512)
+            if not content:
+                return
+            question = dns.message.from_wire(content)
+            answer = dns.message.make_response(question)
+            if question.question[0].rdtype == dns.rdatatype.A:
+                answer.answer.append(dns.rrset.from_text(question.question[0].name, 5, "IN", "A", "192.0.2.1"))
+            answering.sendto(answer.to_wire(), source)
+
+    with netns.inside(host.namespace, opened) as answering:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield
+        with suppress(OSError):
+            answering.shutdown(socket.SHUT_RD)
+        thread.join(15)
