@@ -18,6 +18,7 @@ import pytest
 
 from bgpctl.lab import etcd, netns
 from tests.docker.plugin_rig import IMAGE, IN_ETCD, IN_FILES, RESOLVER, Host, hosts, in_blue, together
+from tests.lab import etcd_faults
 from tests.waiting import wait_until
 
 
@@ -47,6 +48,25 @@ def test_ten_containers_of_two_hosts_reach_each_other_by_name_and_address_by_ipi
         host.docker("rm", "-f", *of_host[host.node])
         assert (host.links(), host.ledger().workloads, host.ledger().reserved) == ([], {}, {})
     wait_until(lambda: not any(host.names() for host in pair), within_s=30)
+
+
+@pytest.mark.parametrize("pair", ["etcd"], indirect=True)
+def test_while_the_etcd_is_away_containers_start_and_names_are_known(pair: list[Host]) -> None:
+    host, other = pair
+    (member,) = host.lab.topology.stores
+    other.start("web", "blue")
+    wait_until(lambda: "web" in host.names(), within_s=30)
+    host.kill_plugin()
+    etcd_faults.killed(host.lab, member)
+    host.start_plugin()
+    try:
+        host.start("late", "blue")
+        assert host.reaches("late", "web.blue.bgpctl") == ""
+    finally:
+        host.lab.start_store(member)
+    wait_until(lambda: "late" in other.names(), within_s=60)
+    for each, name in ((host, "late"), (other, "web")):
+        each.docker("rm", "-f", name)
 
 
 def knows_all(host: Host, name: str, others: dict[str, list[str]]) -> bool:
