@@ -121,22 +121,22 @@ interop: setup                  ## BGP with BIRD, FRR and GoBGP, alone: a table 
 vm: setup                       ## IP in IP with the real ipip module, on a stock Debian kernel in an emulator
 	@$(BIN)/pytest --quiet tests/vm
 
-bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and ip -batch, in 40 minutes; QUICK=1 in five; PARTS=, FORCE=1
+bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and ip -batch, in 40 minutes, with Debian's Python; QUICK=1 in five; PARTS=, FORCE=1
 	@tools/system-packages test
-	@$(BIN)/python -m bench.run
+	@tools/bench-python -m bench.run
 
 # One measurement alone; each is described at the beginning of its module, with the variables that change it.
-ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-simulate bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-proof
+ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-simulate bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-asked bench-encapsulation bench-proof
 .PHONY: $(ALONE)
 $(ALONE): bench-%: setup
 	@tools/system-packages test
-	@$(BIN)/python -m bench.run $*
+	@tools/bench-python -m bench.run $*
 
 bench-pages: setup              ## docs/benchmarks.md and its pictures anew from bench/results
 	@$(BIN)/python -m bench.pages
 
 bench-switch: setup             ## packets lost by changes of the encapsulation, and by naive ones; PPS= changes the load
-	@$(BIN)/python -m bench.switch bench/results/switch.json
+	@tools/bench-python -m bench.switch bench/results/switch.json
 	@tools/vm --timeout 3000 --out bench/results env PPS=20 SLOWNESS=5 \
 		sh -c 'modprobe ipip && python3 -m bench.switch --ours /out/switch-module.json'
 
@@ -145,4 +145,4 @@ format: setup
 	@$(BIN)/ruff check --fix --quiet $(CODE)
 
 clean:
-	@rm -rf .venv .venv-lock .venv-newest build .vm dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-bench .venv-lock .venv-newest build .vm dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,7 +14,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from typing import Any, Final, NamedTuple
 from bench.common import figures
 from bench.common.ending import ends_orderly
 from bench.common.labs import lab_of
+from bench.common.machine import kernel_has_ipip
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 
@@ -51,12 +51,6 @@ CASES: Final = (
     Case("IPIP, BPF", "IPIP", "bpf"),
     Case("VXLAN", "VXLAN"),
 )
-
-
-def module_works() -> bool:
-    """True if this kernel has the ipip module."""
-    command = ("unshare", "--net", "ip", "link", "add", "name", "probe", "type", "ipip", "remote", "192.0.2.1")
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def measure(case: Case) -> dict[str, Any]:
@@ -157,7 +151,7 @@ def summary(samples: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def main(output: Path | None) -> None:
-    absent = {} if module_works() else {"IPIP, module": "this kernel has no ipip module"}
+    absent = {} if kernel_has_ipip() else {"IPIP, module": "this kernel has no ipip module"}
     samples = []
     for _ in range(ROUNDS):
         for case in CASES:

@@ -38,7 +38,7 @@ PARTS: Final = (
     Part(
         "live",
         "bench.live",
-        400,
+        385,
         55,
         {"ROUNDS": "2", "CHANGES": "25"},
         {"ROUNDS": "1", "CHANGES": "10", "SIZES": "1000 10000", "SIZES6": "", "DENSE": ""},
@@ -46,7 +46,7 @@ PARTS: Final = (
     Part(
         "reflector",
         "bench.reflector",
-        160,
+        150,
         30,
         {"ROUNDS": "1"},
         {"ROUTES": "500", "CLIENTS": "10", "CHANGES": "5", "ROUNDS": "1"},
@@ -54,7 +54,7 @@ PARTS: Final = (
     Part(
         "usable",
         "bench.usable",
-        480,
+        400,
         40,
         {"CONVERGED_WITHIN_S": "200"},
         {"CASES": "4/mesh", "ROUTES": "1000", "CHANGES": "5"},
@@ -68,18 +68,18 @@ PARTS: Final = (
         {"ROUNDS": "1", "SECONDS": "2", "PEERS": "3"},
     ),
     Part("fifty", "bench.fifty", 90, 0, {}, {"TOPOLOGY": "reflectors"}),
-    Part("change", "bench.change", 90, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
-    Part("edit", "bench.edit", 110, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
-    Part("simulate", "bench.simulate", 60, 5, {}, {"SIZES": "100"}),
+    Part("change", "bench.change", 80, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
+    Part("edit", "bench.edit", 80, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
+    Part("simulate", "bench.simulate", 45, 5, {}, {"SIZES": "100"}),
     Part(
         "fib",
         "bench.fib",
-        170,
+        160,
         20,
         {"ROUTES": "100000", "GATEWAYS": "5000", "ROUNDS": "2"},
         {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"},
     ),
-    Part("bgp", "bench.bgp", 90, 25, {"ROUNDS": "1"}, {"ROUTES": "5000", "ROUNDS": "1"}),
+    Part("bgp", "bench.bgp", 85, 25, {"ROUNDS": "1"}, {"ROUTES": "5000", "ROUNDS": "1"}),
     Part(
         "bgp-idle",
         "bench.bgp_idle",
@@ -89,8 +89,9 @@ PARTS: Final = (
         {"PEERS": "20", "ROUNDS": "1", "SECONDS": "3"},
     ),
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
+    Part("asked", "bench.asked", 80, 0),
     Part("proof", "bench.proof", 0, 0),
-    Part("mirror", "bench.mirror", 145, 0, {"ROUTES": "50000"}),
+    Part("mirror", "bench.mirror", 125, 0, {"ROUTES": "50000"}),
     Part(
         "encapsulation",
         "bench.switch",
@@ -101,6 +102,7 @@ PARTS: Final = (
         ("--encapsulations",),
     ),
     Part("forwarding", "bench.forwarding", 90, 25, {}, {"ROUNDS": "1", "SECONDS": "1"}),
+    Part("filters", "bench.filters", 115, 0, {"SECONDS": "0.4"}),
 )
 
 

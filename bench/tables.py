@@ -161,6 +161,22 @@ def forwarding(record: Record) -> str:
     return table(head, lines) + absent(record)
 
 
+def filters(record: Record) -> str:
+    """What the filters cost."""
+    head = ["", "packets a second, without", "with", "CPU a packet, without", "with", "more CPU"]
+    lines = [
+        [
+            row["case"],
+            *(f"{row[f'packets_per_s_{side}']:,.0f}" for side in ("without", "with")),
+            *(f"{row[f'cpu_us_{side}']:.2f} µs" for side in ("without", "with")),
+            f"{100 * row['share']:.1f} %",
+        ]
+        for row in record["rows"]
+    ]
+    words = f"Medians of {record['rounds']} rounds; {record['members']:,} more members than there are."
+    return table(head, lines) + absent(record) + f"\n{words}\n"
+
+
 def _observed(row: Mapping[str, Any]) -> str:
     seconds = row.get("observed_cpu_s")
     return f", of which the agent {_duration(seconds)} to its first observation" if seconds else ""
@@ -229,7 +245,7 @@ def _seconds(row: Mapping[str, Any]) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.{0 if seconds >= 0.01 else 1}f} ms"
 
 
 def bgp(record: Record) -> str:
@@ -284,6 +300,15 @@ def mirror(record: Record) -> str:
     )
 
 
+def asked(record: Record) -> str:
+    """What is waited for."""
+    rows = (
+        [row["what"], _duration(row["cpu_s"]), _duration(row["wall_s"]), f"{row['mb']:.0f} MB" if "mb" in row else ""]
+        for row in record
+    )
+    return table(["", "CPU", "time", "memory"], rows)
+
+
 def encapsulation(record: Record) -> str:
     """Packets lost while encapsulations change."""
     ours = record["bgpctl"]
@@ -309,6 +334,7 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "usable": usable,
     "fifty": fifty,
     "forwarding": forwarding,
+    "filters": filters,
     "change": change,
     "edit": edit,
     "simulate": simulate,
@@ -318,5 +344,6 @@ TABLES: Final[Mapping[str, Callable[[Record], str]]] = {
     "repair": repair,
     "proof": proof,
     "mirror": mirror,
+    "asked": asked,
     "encapsulation": encapsulation,
 }

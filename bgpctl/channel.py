@@ -28,6 +28,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 CA_FILE: Final = "ca.crt"
 NODE_FILE: Final = "node.pem"
+REVOCATIONS_FILE: Final = "ca.crl"
+"""Certificates that the CA has revoked, in PEM; where it is absent none is."""
 LONGEST_ANSWER_BYTES: Final = 64 << 20
 _CHUNK_BYTES: Final = 1 << 16
 _LONGEST_REASON: Final = 200
@@ -104,6 +106,9 @@ def context(keys: Path, *, server: bool) -> ssl.SSLContext:
     try:
         made.load_verify_locations(keys / CA_FILE)
         made.load_cert_chain(keys / NODE_FILE, password=_no_password)
+        if (keys / REVOCATIONS_FILE).exists():
+            made.load_verify_locations(keys / REVOCATIONS_FILE)
+            made.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     except (OSError, ValueError) as error:
         raise KeysUnusable(f"the keys in {keys} cannot be used: {getattr(error, 'strerror', None) or error}") from error
     return made
@@ -117,7 +122,7 @@ def _no_password() -> str:
 def identity(keys: Path) -> tuple[tuple[int, int], ...]:
     """Another value when a file of the keys was replaced, or has other permissions."""
     found = []
-    for name in (CA_FILE, NODE_FILE):
+    for name in (CA_FILE, NODE_FILE, REVOCATIONS_FILE):
         with suppress(OSError):
             entry = (keys / name).stat()
             found.append((entry.st_ino, entry.st_ctime_ns))

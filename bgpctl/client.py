@@ -37,6 +37,7 @@ _VERSIONS: Final[Mapping[str, int]] = {
     "configuration": 1,
     "pools": 1,
     "blocks": 1,
+    "services": 1,
     "events": 1,
     "kernel": 1,
     "intent": 1,

@@ -29,14 +29,16 @@ from datetime import datetime
 from typing import NamedTuple, NewType, Protocol, TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.core.cluster.configuration import Service
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.migration.probes import Probe, ProbeReply
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Sysctl, Traffic
+from bgpctl.core.services.health import Outcome
 from bgpctl.core.trace.netfilter import Chain
 from bgpctl.core.trace.sightings import Mark, Sighting
 from bgpctl.core.trace.snapshot import Snapshot
@@ -52,6 +54,13 @@ class AlreadyRunning(Exception):
 
 class NotPossibleNow(Exception):
     """An operator's request that the present state does not allow; the message has the reason, for the operator."""
+
+
+class Instance(NamedTuple):
+    """Where a check finds an instance: at `address`; `is_here`: the node has it itself, so nothing else may answer."""
+
+    address: Address
+    is_here: bool
 
 
 # The node's network --------------------------------------------------------------------------------------------
@@ -174,6 +183,18 @@ class Closing(Protocol):
         """End it."""
 
 
+class Checker(Protocol):
+    """Checks of an instance of a service. Any thread may ask; each call takes as long as the check does."""
+
+    def check(self, service: Service, instance: Instance, is_cancelled: Callable[[], bool]) -> Outcome:
+        """
+        One check of the instance, within the service's timeout. As soon as it `is_cancelled` no program of it runs on.
+
+        Raises:
+            Unavailable: this process lacks what a check needs, which says nothing about the instance.
+        """
+
+
 class Host(Protocol):
     """Uses of the node's network at this moment. Any thread may ask."""
 
@@ -225,9 +246,10 @@ class Speaker(Protocol):
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
         """Queue commands in order. Dropped while detached: SpeakerAttached is the time to begin anew."""
 
-    def shutdown(self) -> None:
+    def shutdown(self, withdrawing: Collection[Prefix] = ()) -> None:
         """
-        End the speaker and all its sessions.
+        End the speaker and all its sessions. These prefixes are withdrawn before, as far as the speaker still can: what
+        else it announced peers may keep for its restart time.
 
         Raises:
             Unavailable: it was not started here, and could not be ended.
@@ -418,7 +440,7 @@ class RunDirectory(Protocol):
         """
 
     def read(self, name: str) -> bytes | None:
-        """A file that another program of the owner's keeps here; None if there is none, or it cannot be read."""
+        """A file of the owner's, whichever program keeps it here; None if there is none, or it cannot be read."""
 
     def write(self, name: str, content: bytes) -> str:
         """

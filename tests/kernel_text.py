@@ -82,7 +82,7 @@ def object_line(obj: KernelObject) -> str:
         case Sysctl():
             return f"sysctl {obj.name}={obj.value}"
         case LinkAddress():
-            return f"address {obj.address} dev {obj.link}"
+            return f"address {obj.address} dev {obj.link}" + (f" proto {obj.protocol}" if obj.protocol else "")
         case Decap() | InnerFilter() | WorkloadFilter() | Masquerade():
             return _of_packets(obj)
         case FdbEntry():
@@ -134,7 +134,8 @@ def _route(route: Route) -> str:
     via = f"via {route.gateway}" if route.gateway else ""
     dev = f"dev {route.link}" if route.link else ""
     key = f"proto {route.protocol} metric {route.metric} table {route.table}"
-    return _words("route", kind, str(route.prefix), hop, via, dev, key)
+    mtu = f"mtu {route.mtu_bytes}" if route.mtu_bytes else ""
+    return _words("route", kind, str(route.prefix), hop, via, dev, key, mtu)
 
 
 def _rule(rule: Rule) -> str:

@@ -53,11 +53,12 @@ PARTS: Final = (
     Part(
         "faults",
         f"{PYTEST} tests/lab/test_interrupts.py tests/nightly/test_faults.py",
-        20,
+        18,
         {"BGPCTL_TEST_FAULTS": "200", "BGPCTL_TEST_INTERRUPTS": "10"},
     ),
     Part("edits", f"{PYTEST} tests/lab/test_apply.py -k sessions_and_pairs", 12, {"BGPCTL_TEST_EDITS": "30"}),
     Part("etcd", f"{PYTEST} -s tests/nightly/test_etcd_faults.py", 6),
+    Part("ipam", f"{PYTEST} -s tests/nightly/test_ipam.py", 45),
     Part(
         "podman",
         f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
@@ -83,7 +84,8 @@ PARTS: Final = (
         10,
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),
-    Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py", 12),
+    Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py tests/nightly/test_mtu_discovery.py", 14),
+    Part("healthy", f"{PYTEST} tests/nightly/test_healthy.py", 18, {"BGPCTL_TEST_HEALTHY": "500"}),
     Part("damage", f"{PYTEST} tests/nightly/test_damage.py", 5, {"BGPCTL_TEST_DAMAGES": "200"}),
     Part("docs", "make docs", 4),
     Part(

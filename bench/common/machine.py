@@ -14,6 +14,8 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -105,10 +107,26 @@ def facts() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{memory_kb / 1e6:.0f} GB",
         "kernel": platform.release(),
-        "Python": platform.python_version(),
+        "Python": python(os.path.realpath(getattr(sys, "_base_executable", sys.executable))),
         "ExaBGP": importlib.metadata.version("exabgp"),
         **{name: _first_line(command) for name, command in _COMMANDS.items()},
     }
+
+
+def python(binary: str) -> str:
+    """
+    The Python that measures and that all agents run with: its version, its binary, and whether it was optimized by a
+    profile of its own. Debian's is (python3.11's debian/rules: profile-opt), without saying so in CONFIG_ARGS.
+    """
+    owner = _first_line(("dpkg-query", "--search", binary)).partition(": ")
+    if owner[2] == binary:
+        version = _first_line(("dpkg-query", "--show", "--showformat=${Version}", owner[0]))
+        build = f"Debian's {owner[0]} {version}, which is optimized by a profile"
+    elif "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")):
+        build = "built with --enable-optimizations"
+    else:
+        build = "built without --enable-optimizations"
+    return f"{platform.python_version()}, {binary}, {build}"
 
 
 def _first_line(command: tuple[str, ...]) -> str:
@@ -117,3 +135,9 @@ def _first_line(command: tuple[str, ...]) -> str:
     except FileNotFoundError:
         return "absent"
     return ((shown.stdout + shown.stderr).strip().splitlines() or ["unknown"])[0]
+
+
+def kernel_has_ipip() -> bool:
+    """True if this kernel has the ipip module."""
+    command = ("unshare", "--net", "ip", "link", "add", "name", "probe", "type", "ipip", "remote", "192.0.2.1")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from bgpctl.agent import bgp_words, proof_views
 from bgpctl.agent.snapshot import Json, Snapshot
 from bgpctl.core.bgp import liveness, roles
+from bgpctl.core.bgp.decision import Candidate
 from bgpctl.core.bgp.loc_rib import LocRib
 from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, Path
 from bgpctl.core.bgp.peer_table import PeerTable, TableState
@@ -161,8 +162,11 @@ def rib(snapshot: Snapshot) -> Json:
     rows: list[Json] = []
     for peer, table in sorted(snapshot.state.bgp.adj_rib_in.items()):
         name = snapshot.name_of(peer)
-        for prefix in sorted(_overlapping(only, table.paths)):
-            received, fate = table.paths[prefix], _fate(table, fates.get((peer, prefix)))
+        paths = (
+            (prefix, item) for prefix in sorted(_overlapping(only, table.paths)) for item in table.paths[prefix].each
+        )
+        for prefix, received in paths:
+            fate = _fate(table, fates.get((peer, prefix, received.path.path_id)))
             if _wanted(which, fate):
                 rows.append(
                     {
@@ -189,6 +193,7 @@ def _wanted(which: str, fate: Fate) -> bool:
 def _path(path: Path) -> Json:
     return {
         "prefix": str(path.prefix),
+        "path_id": path.path_id,
         "next_hop": str(path.next_hop) if path.next_hop else None,
         "as_path": _as_path(path.as_path),
         "origin": path.origin,
@@ -215,23 +220,31 @@ def _extended(communities: tuple[int, ...]) -> list[str]:
     return [f"{community:#018x}" for community in communities]
 
 
-def _fates(loc_rib: LocRib, only: Prefix | None) -> Mapping[tuple[Address, Prefix], Fate]:
-    """The outcome for each path, by peer and prefix, as far as the prefix overlaps `only`."""
+_Source: TypeAlias = tuple[Address, Prefix, int | None]
+"""Peer, prefix and path identifier."""
+
+
+def _fates(loc_rib: LocRib, only: Prefix | None) -> Mapping[_Source, Fate]:
+    """The outcome for each path, as far as the prefix overlaps `only`."""
     return dict(_each_fate(loc_rib, only))
 
 
-def _each_fate(loc_rib: LocRib, only: Prefix | None) -> Iterator[tuple[tuple[Address, Prefix], Fate]]:
+def _source(candidate: Candidate, prefix: Prefix) -> _Source:
+    return candidate.peer, prefix, candidate.path.path_id
+
+
+def _each_fate(loc_rib: LocRib, only: Prefix | None) -> Iterator[tuple[_Source, Fate]]:
     for prefix in _overlapping(only, loc_rib.best):
         choice = loc_rib.best[prefix]
-        yield (choice.best.peer, prefix), ("best", "", "")
+        yield _source(choice.best, prefix), ("best", "", "")
         for other in choice.also:
-            yield (other.peer, prefix), ("equal", "", "")
+            yield _source(other, prefix), ("equal", "", "")
         for loser, step in choice.lost:
-            yield (loser.peer, prefix), ("not used", step.value, bgp_words.lost(step))
+            yield _source(loser, prefix), ("not used", step.value, bgp_words.lost(step))
     for item in loc_rib.rejected:
         if only is None or only.overlaps(item.prefix):
             reason = item.rejection.reason.value
-            yield (item.peer, item.prefix), ("rejected", reason, bgp_words.rejection(item.rejection))
+            yield (item.peer, item.prefix, item.path_id), ("rejected", reason, bgp_words.rejection(item.rejection))
 
 
 def _fate(table: PeerTable, fate: Fate | None) -> Fate:

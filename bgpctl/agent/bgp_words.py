@@ -170,6 +170,7 @@ _LOST: Final[Mapping[Lost, str]] = {
     Lost.ROUTER_ID: "higher router id",
     Lost.CLUSTER_LIST: "longer cluster list",
     Lost.PEER_ADDRESS: "higher peer address",
+    Lost.PATH_ID: "higher path identifier",
 }
 
 _REJECTED: Final[Mapping[RejectCode, str]] = {
@@ -187,6 +188,8 @@ _REJECTED: Final[Mapping[RejectCode, str]] = {
     RejectCode.NOT_A_MEMBER: "would go through a tunnel to {}, which is no member and has no end for it",
     RejectCode.OTHERS_BLOCK: "belongs to node {}, and the path does not lead there",
     RejectCode.NOBODYS_BLOCK: "no node has this part of pool {}",
+    RejectCode.OWN_SERVICE: "this node has an instance of service {} itself",
+    RejectCode.NO_INSTANCE: "leads to no node that has an instance of service {}",
     RejectCode.COVERS_NODE: "covers a node's address",
     RejectCode.ON_UNDERLAY: "part of the underlay",
     RejectCode.NOT_BY_BGP: "pool {} is not routed by BGP",

@@ -20,6 +20,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, Final, Generic, NamedTuple, NewType, TypeAlias, TypeVar
 
 from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.objects import Route
 from bgpctl.core.net.table import Table
 
 T = TypeVar("T")
@@ -56,6 +57,11 @@ class _Field(NamedTuple):
     is_required: bool
 
 
+_LATER: Final[Mapping[type, tuple[object, ...]]] = {Route: (0,)}
+"""
+The defaults of the last fields of NamedTuples that came after the others. Without them a value is written as before, so
+agents that do not know them read it, as this one reads theirs.
+"""
 _ATOMS: Final[Mapping[object, tuple[type, ...]]] = {
     bool: (bool,),
     int: (int,),
@@ -135,7 +141,7 @@ class Codec(Generic[T]):
         if issubclass(cls, tuple):
             hints = typing.get_type_hints(cls)
             fields = [(f".{name}", self._form(hints[name])) for name in cls._fields]  # type: ignore[attr-defined]
-            return _row(cls.__name__, cls._make, fields)  # type: ignore[attr-defined]
+            return _row(cls.__name__, cls._make, fields, _LATER.get(cls, ()))  # type: ignore[attr-defined]
         raise TypeError(f"{cls} has no form")
 
     def _fields(self, cls: type) -> Iterator[_Field]:
@@ -258,16 +264,23 @@ def _mapping(make: Callable[[list[Any]], object], key: _Form, value: _Form) -> _
     return _Form(lambda mapping: pairs.encode(mapping.items()), pairs.decode)
 
 
-def _row(name: str, make: Callable[[list[Any]], object], fields: list[tuple[str, _Form]]) -> _Form:
-    """An array with a form of its own for each item."""
+def _row(
+    name: str, make: Callable[[list[Any]], object], fields: list[tuple[str, _Form]], later: tuple[object, ...] = ()
+) -> _Form:
+    """An array with a form of its own for each item. The last ones are left out if they are `later`."""
     encoders = [form.encode for _, form in fields]
+    least = len(fields) - len(later)
 
     def encode(values: tuple[object, ...]) -> Tree:
-        return [encode_one(value) for encode_one, value in zip(encoders, values, strict=True)]
+        given = values[:least] if later and values[least:] == later else values
+        return [encode_one(value) for encode_one, value in zip(encoders, given, strict=False)]
 
     def decode(tree: Tree) -> object:
-        if type(tree) is not list or len(tree) != len(fields):
+        if type(tree) is not list or len(tree) not in (least, len(fields)):
             raise _wanted(f"{name} of {len(fields)} items", tree)
+        if len(tree) < len(fields):
+            parts = [_part(place, form, item) for (place, form), item in zip(fields, tree, strict=False)]
+            return make([*parts, *later])
         return make([_part(place, form, item) for (place, form), item in zip(fields, tree, strict=True)])
 
     return _Form(encode, decode)

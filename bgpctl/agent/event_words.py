@@ -34,6 +34,7 @@ from bgpctl.core.agent.events import (
     RefreshRequested,
     SelfCheckMismatch,
     SendProbes,
+    ServicesJudged,
     Speak,
     WakeAt,
     Woken,
@@ -46,6 +47,9 @@ from bgpctl.core.net.addresses import Address
 _SHOWN: Final = 3
 
 _FromOperator: TypeAlias = IntentLoaded | IntentRejected | DrainRequested | PeerRequested | RefreshRequested
+_FromSpeaker: TypeAlias = (
+    speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected | speaker.PeerConnecting
+)
 Names: TypeAlias = Mapping[Address, str]
 
 
@@ -53,7 +57,7 @@ def event(item: Event, names: Names) -> str:
     """An event in words. `names` has the peers'."""
     if isinstance(item, speaker.PeerEvent):
         return f"{names.get(item.peer, str(item.peer))}: {_from_peer(item)}"
-    if isinstance(item, speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected):
+    if isinstance(item, _FromSpeaker):
         return _from_speaker(item)
     if isinstance(item, _FromOperator):
         return _from_operator(item, names)
@@ -94,6 +98,8 @@ def _from_kernel(item: KernelEvent | OwnEvent) -> str:
             return "operations applied" + _failed(item)
         case Woken():
             return "timer expired"
+        case ServicesJudged(verdicts):
+            return ", ".join(words.service(item) for item in verdicts)
         case SelfCheckMismatch(parts):
             return words.selfcheck(parts)
         case _:
@@ -118,7 +124,7 @@ def _more(number: int) -> str:
     return f" and {number - _SHOWN} more" if number > _SHOWN else ""
 
 
-def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected) -> str:
+def _from_speaker(item: _FromSpeaker) -> str:
     match item:
         case speaker.SpeakerAttached():
             return f"ExaBGP attached: {count(len(item.established), 'session')} established"
@@ -126,6 +132,8 @@ def _from_speaker(item: speaker.SpeakerAttached | speaker.SpeakerDetached | spea
             return f"ExaBGP detached: {item.reason}"
         case speaker.SpeakerConfigRejected():
             return f"ExaBGP rejected its configuration: {item.reason}"
+        case speaker.PeerConnecting():
+            return f"{item.peer}, of a range, connects from AS {item.asn}"
         case _:
             assert_never(item)
 
@@ -144,10 +152,11 @@ def _from_peer(item: speaker.PeerEvent) -> str:
             return f"session down: {item.reason}"
         case speaker.Update():
             announced = ", ".join(str(path.prefix) for path in item.announced[:_SHOWN])
-            withdrawn = ", ".join(map(str, item.withdrawn[:_SHOWN]))
+            gone = (*item.withdrawn, *(prefix for prefix, _ in item.withdrawn_paths))
+            withdrawn = ", ".join(map(str, gone[:_SHOWN]))
             parts = [
                 f"announces {count(len(item.announced), 'prefix', 'prefixes')} ({announced})" if announced else "",
-                f"withdraws {count(len(item.withdrawn), 'prefix', 'prefixes')} ({withdrawn})" if withdrawn else "",
+                f"withdraws {count(len(gone), 'prefix', 'prefixes')} ({withdrawn})" if withdrawn else "",
             ]
             return ", ".join(filter(None, parts)) or "empty UPDATE"
         case speaker.Malformed():

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from bgpctl.agent import filter_views, health, resolver_views, views
+from bgpctl.agent import filter_views, health, resolver_views, service_views, views
 from bgpctl.agent.snapshot import Snapshot
 from bgpctl.core.agent.state import Phase
 
@@ -46,6 +46,7 @@ class _States(Collector):
         yield from _workloads(filter_views.of_workloads(snapshot))
         yield _questions(resolver_views.questions(snapshot))
         if snapshot.state.bgp.config:
+            yield from _services(service_views.services(snapshot)["services"])
             yield from _bgp(views.VIEWS["peers"](snapshot)["peers"])
 
     def describe(self) -> Iterator[Metric]:
@@ -135,6 +136,16 @@ def _tunnels(rows: list[dict[str, Any]]) -> Iterator[Metric]:
     for row in rows:
         _add_drops(inside, row["name"], row["dropped"])
     yield inside
+
+
+def _services(rows: Iterable[dict[str, Any]]) -> Iterator[Metric]:
+    up = _gauge("service_up", "1 if this node's instance of a service is well, by its checks.", ("service", "address"))
+    peers = _gauge("service_peers", "BGP peers that a service address is announced to.", ("service", "address"))
+    for row in rows:
+        if row["here"]:
+            up.add_metric([row["service"], row["address"]], row["state"] == "up")
+            peers.add_metric([row["service"], row["address"]], row["announced_to"])
+    yield from (up, peers)
 
 
 def _workloads(found: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[Metric]:

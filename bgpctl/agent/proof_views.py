@@ -12,7 +12,7 @@ from typing import Final
 
 from bgpctl.agent import proof_words
 from bgpctl.agent.snapshot import Json, Snapshot
-from bgpctl.core.agent.proofs import KnownPath
+from bgpctl.core.agent.proofs import KnownPath, is_limited
 from bgpctl.core.proof.verdict import BROKEN, Proof, Verdict
 
 NOT_PROBED: Final = "not probed"
@@ -27,7 +27,8 @@ def problems(snapshot: Snapshot) -> list[str]:
     configuration, in words.
     """
     intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
-    paths = proof_words.problems(proofs.known.values(), intent) if intent else ()
+    known = (item for item in proofs.known.values() if not _is_heeded(snapshot, item))
+    paths = proof_words.problems(known, intent) if intent else ()
     stops = (f"{item.text}: {item.remedy}" for item in proofs.stops)
     return [*stops, *paths, *_differences(snapshot)]
 
@@ -42,8 +43,9 @@ def _differences(snapshot: Snapshot) -> Iterator[str]:
 def of_members(snapshot: Snapshot, of_sessions: Iterable[str]) -> list[Json]:
     """The same of members alone, with what sessions and the channel show of them: sentences, and what shows more."""
     intent, proofs = snapshot.state.intent.in_force, snapshot.state.proofs
-    lost = [item for item in proofs.known.values() if item.used and item.verdict in BROKEN]
-    others = [item for item in proofs.known.values() if item.used and item.verdict not in BROKEN]
+    used = [item for item in proofs.known.values() if item.used and not _is_heeded(snapshot, item)]
+    lost = [item for item in used if item.verdict in BROKEN]
+    others = [item for item in used if item.verdict not in BROKEN]
     failed = (
         *(proof_words.problems(lost, intent) if intent else ()),
         *of_sessions,
@@ -52,6 +54,23 @@ def of_members(snapshot: Snapshot, of_sessions: Iterable[str]) -> list[Json]:
     )
     unknown = proof_words.problems(others, intent) if intent else ()
     return [*(_said(text, is_broken=True) for text in failed), *(_said(text, is_broken=False) for text in unknown)]
+
+
+def _is_heeded(snapshot: Snapshot, item: KnownPath) -> bool:
+    """True of a narrow path whose MTU the routes have, so that larger packets are answered and not lost."""
+    return snapshot.state.intent.discovers_mtu and is_limited(item)
+
+
+def limits(snapshot: Snapshot, link: str) -> list[Json]:
+    """The members by this link whose routes have a smaller MTU than the link: that of the path, found by probes."""
+    known = [item for item in snapshot.state.proofs.known.values() if item.path.probe.hop.link == link]
+    sizes = snapshot.state.proofs.path_mtus if snapshot.state.intent.discovers_mtu else {}
+    found = ((item.path, sizes.get((link, item.path.probe.remote), 0)) for item in known)
+    return [
+        {"member": path.member, "mtu_bytes": size, "path_mtu_bytes": size + path.overhead_bytes}
+        for path, size in found
+        if size
+    ]
 
 
 def _said(text: str, *, is_broken: bool) -> Json:
@@ -101,8 +120,8 @@ def to_member(snapshot: Snapshot, name: str | None) -> str | None:
 
 
 def unproven_by(snapshot: Snapshot, link: str) -> list[str]:
-    """The members whose path by this link is not proven."""
-    known = snapshot.state.proofs.known.values()
+    """The members whose path by this link is not proven, but for those whose path MTU the routes have."""
+    known = [item for item in snapshot.state.proofs.known.values() if not _is_heeded(snapshot, item)]
     names = {item.path.member for item in known if item.path.probe.hop.link == link}
     proven = {item.path.member for item in known if item.verdict is Verdict.PROVEN and item.path.probe.hop.link == link}
     return sorted(names - proven)

@@ -108,4 +108,4 @@ def _fit(path: MemberPath, proof: Proof) -> str:
         ((outer - behaviour_of(item).overhead_bytes(version), item.title) for item in tunnels), reverse=True
     )
     sizes = [f"{size} ({title})" for size, title in fitting]
-    return f": path MTU {outer}, mtu {' or '.join(sizes)} fits"
+    return f": path MTU {outer}, mtu {' or '.join(sizes)} fits, or set mtuDiscovery"

@@ -10,16 +10,18 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from bgpctl.agent import bgp_words, words
+from bgpctl.agent.checks import Checks
 from bgpctl.agent.journal import Entry, Journal
 from bgpctl.agent.observe_throttle import ObserveThrottle
 from bgpctl.agent.prover import Prover
 from bgpctl.agent.recheck_throttle import RecheckThrottle
 from bgpctl.agent.selfcheck import SelfCheck
+from bgpctl.agent.service_memory import ServiceMemory
 from bgpctl.core.agent.events import (
     Applied,
     Apply,
@@ -46,7 +48,8 @@ from bgpctl.core.agent.step import step
 from bgpctl.core.bgp import speaker
 from bgpctl.core.cluster.problems import Place, Problem, Severity
 from bgpctl.core.dataplane.drift import Mismatch
-from bgpctl.ports import Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
+from bgpctl.core.services.health import Health
+from bgpctl.ports import Checker, Clock, Kernel, Loaded, Prober, Speaker, Store, Unavailable
 
 log = logging.getLogger("bgpctl.agent")
 
@@ -69,7 +72,7 @@ _REPAIR_WAITS_S: Final = 0.05
 class Ports:
     """
     The ports of the loop. The kernel is opened by the runner, and again whenever its socket is gone. `prove_every_s`:
-    each path to a member is probed at least so often; None: not at all.
+    each path to a member is probed at least so often; None: not at all. Without a `checker` no service is checked.
     """
 
     open_kernel: Callable[[], Kernel]
@@ -78,6 +81,7 @@ class Ports:
     clock: Clock
     prober: Prober
     prove_every_s: float | None = None
+    checker: Checker | None = None
 
 
 class _Stop:
@@ -98,6 +102,7 @@ class Runner:
 
     Args:
         beat: called by the loop again and again while it is alive, at least every `beat_every_s`.
+        memory: keeps the verdicts on services for the next agent.
 
     Attributes:
         beat_s: when the loop was last seen alive, by the clock.
@@ -106,14 +111,23 @@ class Runner:
     """
 
     def __init__(
-        self, node: str, ports: Ports, beat: Callable[[State], None] = lambda _: None, beat_every_s: float = 5.0
+        self,
+        node: str,
+        ports: Ports,
+        beat: Callable[[State], None] = lambda _: None,
+        beat_every_s: float = 5.0,
+        memory: ServiceMemory | None = None,
     ) -> None:
         self.beat_s = ports.clock.now_s()
         self._beat = beat
         self._beat_every_s = beat_every_s
         every_s = ports.prove_every_s
         self._prover = Prover(ports.prober, ports.clock, self.post, every_s) if every_s else None
-        self.state: State = begin(node, ports.clock.now_s(), proving=self._prover is not None)
+        self._memory = memory
+        verdicts = memory.recall() if memory else ()
+        known = {verdict.name: verdict for verdict in verdicts}
+        self._checks = Checks(ports.checker, ports.clock, self.post, known) if ports.checker else None
+        self.state: State = begin(node, ports.clock.now_s(), proving=self._prover is not None, verdicts=verdicts)
         self.generation = 0
         self.settled = 0
         self._loaded_generation = 0
@@ -155,6 +169,10 @@ class Runner:
         """The number of events that wait."""
         return self._queue.qsize()
 
+    def health(self) -> Mapping[str, Health]:
+        """How the checks of this node's services went, by name; from any thread."""
+        return self._checks.health() if self._checks else {}
+
     def stop(self) -> None:
         """Make `run` return once the event in work is done; safe in a signal handler."""
         self._queue.put(_Stop())
@@ -174,6 +192,8 @@ class Runner:
         finally:
             if self._prover:
                 self._prover.stop()
+            if self._checks:
+                self._checks.stop()
             ports.store.close()
             ports.speaker.close()
             if self._kernel:
@@ -323,11 +343,16 @@ class Runner:
             self._rest(commands)
 
     def _follow(self, before: State) -> None:
-        """Let the prover have paths that changed, and the configuration."""
+        """Let the prover have paths that changed, and the configuration, the checks too; keep new verdicts."""
         now, intent = self.state, self.state.intent.in_force
         is_other = now.proofs.paths is not before.proofs.paths or intent is not before.intent.in_force
         if self._prover and intent and is_other:
             self._prover.follow(intent, now.proofs.paths)
+        node = intent.node(now.node) if intent else None
+        if self._checks and intent and node and intent is not before.intent.in_force:
+            self._checks.follow(intent, node)
+        if self._memory and now.services is not before.services:
+            self._memory.keep(now.services.verdicts.values())
 
     def _rest(self, commands: Iterable[Command]) -> None:
         """Throttle observations after changes by other programs that called for no operation."""

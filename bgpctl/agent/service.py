@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from bgpctl import client
-from bgpctl.agent import config_changes, health_http, operator_commands, resolver_views, views
+from bgpctl.agent import health_http, operator_commands, resolver_views, views
 from bgpctl.agent.api import CONTENT, Answer, Api
 from bgpctl.agent.errors import BadRequest
 from bgpctl.agent.journal import Entry
 from bgpctl.agent.others import Others
 from bgpctl.agent.pages import TcpPages
 from bgpctl.agent.runner import Ports, Runner
+from bgpctl.agent.service_memory import ServiceMemory
 from bgpctl.agent.snapshot import Snapshot, Source
 from bgpctl.core.agent.state import State
 from bgpctl.core.ipam.names import STATUS_FILE
@@ -31,8 +32,10 @@ from bgpctl.ports import Clock, Host, RunDirectory, ServiceManager, Store, Unava
 
 log = logging.getLogger("bgpctl.agent")
 
-_YOUNG_OBJECTS: Final = 100_000
+_YOUNG_OBJECTS: Final = 500_000
 _JOURNAL: Final = "journal.jsonl"
+_EDITS: Final = ("apply", "confirm", "undo")
+"""What config_changes does, which is imported by the first of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Process:
 
 def collect_seldom() -> None:
     """
-    Have Python search for cycles after 100,000 new objects instead of 700.
+    Have Python search for cycles after 500,000 new objects instead of 700.
 
     A table of routes is many tuples that live long and have no cycles: at 100,000 routes more than half of the CPU
     time of a round went into going through them again and again. Called before the cluster file is read: 5,000 nodes
@@ -84,7 +87,8 @@ def run(node: str, ports: Ports, process: Process, servers: Servers) -> None:
         resolver = partial(resolver_views.read, partial(process.run_directory.read, STATUS_FILE))
         date_s, watch = lambda: clock.date().timestamp(), ports.prober.watch
         others = Others(lambda: runner, servers.keys, date_s, clock.now_s, watch, resolver)
-        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s)
+        memory = ServiceMemory(process.run_directory, clock)
+        runner = Runner(node, ports, partial(_beat, manager, ports.clock, others), manager.beat_s, memory)
         manager.on_stop(runner.stop)
         log.info("started", extra={"facts": {"node": node, "pid": manager.pid, "run_dir": servers.socket.parent}})
         with _serving(runner, ports, process, servers, others):
@@ -103,7 +107,7 @@ def _serving(runner: Runner, ports: Ports, process: Process, servers: Servers, o
     traffic, drops, clock = partial(_traffic, process.host), partial(_drops, process.host), ports.clock
 
     def snapshot() -> Snapshot:
-        source = Source(store=ports.store.status())
+        source = Source(store=ports.store.status(), health=runner.health)
         return Snapshot(runner.state, clock.now_s(), {}, traffic, source=source, drops=drops, cluster=others.cluster())
 
     pages = health_http.pages(snapshot, lambda: clock.now_s() - runner.beat_s)
@@ -124,9 +128,11 @@ def _answer(runner: Runner, ports: Ports, host: Host, others: Others) -> Answer:
     def answer(view: str, query: Mapping[str, str]) -> dict[str, Any]:
         store = ports.store
         if view == "plan":
+            from bgpctl.agent import config_changes  # noqa: PLC0415 (25 modules that follow packets)
+
             return config_changes.plan(runner.state, store, query, host.connected())
         traffic, drops, cluster = partial(_traffic, host), partial(_drops, host), others.cluster()
-        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status())
+        now_s, source = ports.clock.now_s(), Source(store.unconfirmed_s(), store.status(), runner.health)
         snapshot = Snapshot(runner.state, now_s, query, traffic, happened, source, drops, cluster)
         if view == views.KERNEL:
             return views.kernel(snapshot, host.snapshot)
@@ -140,7 +146,7 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
         if verb == "journal":
             return _save_journal(runner, ports.clock, run_directory)
         log.info("request of an operator", extra={"facts": {"verb": verb, **_without_content(query)}})
-        if verb in config_changes.EDITS:
+        if verb in _EDITS:
             return _edit(verb, runner, ports.store, query)
         events = operator_commands.events(verb, runner.state, query)
         for event in events:
@@ -152,6 +158,8 @@ def _act(runner: Runner, ports: Ports, run_directory: RunDirectory) -> Answer:
 
 def _edit(verb: str, runner: Runner, store: Store, query: Mapping[str, str]) -> dict[str, Any]:
     """Read the store here, and not only when its watch notices a change: the generation is known at once."""
+    from bgpctl.agent import config_changes  # noqa: PLC0415
+
     done = config_changes.edit(verb, runner.state, store, query)
     return {**done, "generation": runner.generation if verb == "confirm" else runner.edited(store.load())}
 

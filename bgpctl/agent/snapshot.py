@@ -20,6 +20,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Drops, Traffic
+from bgpctl.core.services.health import Health
 from bgpctl.ports import StoreStatus
 
 Json: TypeAlias = dict[str, Any]
@@ -57,10 +58,14 @@ class Cluster:
 
 
 class Source(NamedTuple):
-    """Where the configuration comes from: when a change is undone, and how a store that can be away stands."""
+    """
+    Knowledge that follows from no event: when a change of the configuration is undone, how a store that can be away
+    stands, and how the last checks of services went.
+    """
 
     unconfirmed_s: float | None = None
     store: StoreStatus | None = None
+    health: Callable[[], Mapping[str, Health]] = dict
 
 
 _FILES: Final = Source()
@@ -90,6 +95,7 @@ class Snapshot:
         self.traffic = traffic
         self.drops = cache(drops)  # it takes processes
         self.happened = happened
+        self.health = source.health
         self.unconfirmed_s = source.unconfirmed_s
         self.store = source.store
         self.cluster = cluster or Cluster()

@@ -21,6 +21,7 @@ from bgpctl.agent import (
     operator_commands,
     proof_views,
     resolver_views,
+    service_views,
     words,
 )
 from bgpctl.agent.errors import Unknown
@@ -275,6 +276,7 @@ def _tunnel(snapshot: Snapshot, link: Link, tunnel: Behaviour) -> Json:
         "accepts_from": sorted(str(a) for decap in observed.decaps if decap.link == link.name for a in decap.sources),
         "remotes": sorted(str(remote) for remote in remotes if remote),
         "unproven": proof_views.unproven_by(snapshot, link.name),
+        "path_mtus": proof_views.limits(snapshot, link.name),
     }
 
 
@@ -426,6 +428,7 @@ VIEWS: Final[Mapping[str, View]] = {
     "configuration": configuration,
     "pools": pools,
     "blocks": blocks,
+    "services": service_views.services,
     "events": events,
 }
 MAP: Final = "map-part"

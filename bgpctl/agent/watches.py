@@ -91,7 +91,7 @@ class Watches:
 
     def expire(self) -> None:
         """End those whose time is over. Never waits for one that begins."""
-        if not self._lock.acquire(blocking=False):
+        if not self._running or not self._lock.acquire(blocking=False):
             return
         try:
             now_s = self._now_s()

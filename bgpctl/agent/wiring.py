@@ -15,20 +15,20 @@ from typing import Final
 
 from bgpctl.agent import cleanup, service
 from bgpctl.agent.runner import Ports
+from bgpctl.channel import REVOCATIONS_FILE
 from bgpctl.core.dataplane.effects import Failure, Op
 from bgpctl.core.net.objects import PROTOCOL
 from bgpctl.kernel.host import LinuxHost
 from bgpctl.kernel.linux import LinuxKernel
 from bgpctl.kernel.probes import PacketProber
 from bgpctl.ports import NotPossibleNow, Store
+from bgpctl.process.checks import HostChecker
 from bgpctl.process.clock import LinuxClock
 from bgpctl.process.run_directory import DiskRunDirectory
 from bgpctl.process.service_manager import Systemd
 from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 from bgpctl.speaker.exabgp import ExabgpSpeaker
 from bgpctl.speaker.with_bfd import SpeakerWithBfd
-from bgpctl.store.etcd.options import UnusableStore, options_of
-from bgpctl.store.etcd.store import EtcdStore
 from bgpctl.store.file import FileStore
 
 _SYSCTLS_BEFORE: Final = "sysctls.json"
@@ -39,12 +39,23 @@ def store_of(files: Sequence[Path]) -> Store:
     return FileStore(files, LinuxClock())
 
 
-def store_at(word: str) -> Store:
-    """The store in the etcd that a word or a file describes (store/etcd/options.py). Raises NotPossibleNow."""
+def store_at(word: str, node: str, keys: Path) -> Store:
+    """
+    The store in the etcd that a word or a file describes (store/etcd/options.py), in which `node` gives a sign of life;
+    `keys` is the directory of its keys. Raises NotPossibleNow.
+    """
+    # Most clusters have files: 12 modules less in each agent that starts.
+    from bgpctl.store.etcd.duties import Presence, Revocations  # noqa: PLC0415
+    from bgpctl.store.etcd.options import UnusableStore, options_of  # noqa: PLC0415
+    from bgpctl.store.etcd.store import EtcdStore  # noqa: PLC0415
+
     try:
-        return EtcdStore(options_of(word), LinuxClock())
+        store = EtcdStore(options_of(word), LinuxClock())
     except UnusableStore as error:
         raise NotPossibleNow(str(error)) from error
+    store.keep(Presence(store.kv, node))
+    store.keep(Revocations(store.kv, keys / REVOCATIONS_FILE))
+    return store
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ def run(
     )
     bfd = BfdSupervisor(run_dir, alone=True)
     speaker = SpeakerWithBfd(ExabgpSpeaker(run_dir, patched=choices.patched, alone=True), bfd)
-    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber(), choices.prove_every_s)
+    ports = Ports(open_kernel, speaker, store, LinuxClock(), PacketProber(), choices.prove_every_s, HostChecker())
     process = service.Process(LinuxHost(), Systemd(os.environ), DiskRunDirectory(run_dir))
     service.run(node, ports, process, servers)
 

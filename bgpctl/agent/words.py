@@ -35,6 +35,7 @@ from bgpctl.core.net.objects import (
     Sysctl,
     WorkloadFilter,
 )
+from bgpctl.core.services.health import Status, Verdict
 from bgpctl.core.simulate.effect import Effect
 from bgpctl.core.simulate.preview import Preview
 from bgpctl.core.simulate.tunnel_mtu import TooBig
@@ -55,6 +56,8 @@ def reason(reason: Reason, node: Node) -> str:
             return "a pool has natOutgoing"
         case ReasonCode.WORKLOADS:
             return "workloads are attached"
+        case ReasonCode.SERVICE:
+            return f"service {reason.source} has an instance here"
         case ReasonCode.KEPT:
             return "kept until probes confirm its replacement, or until no member uses it"
         case ReasonCode.NOT_WANTED:
@@ -75,7 +78,8 @@ def _encapsulated(reason: Reason, node: Node) -> str:
     inside = "inside" if reason.same_subnet else "not in"
     how = "unencapsulated" if reason.encapsulation == DIRECT else _name(reason.encapsulation)
     own = node.underlay(reason.remote.version) if reason.remote else None
-    return f"pool {reason.pool}: {how}, {reason.remote} is {inside} {own.network if own else 'any subnet of this node'}"
+    where = f"pool {reason.pool}" if reason.pool else "in no pool"
+    return f"{where}: {how}, {reason.remote} is {inside} {own.network if own else 'any subnet of this node'}"
 
 
 def _name(encapsulation: Encapsulation | None) -> str:
@@ -222,6 +226,12 @@ def failure(item: Failure) -> str:
     return f"cannot {verb} {kernel_object(item.op.object)}: {name}{detail}{hint}"
 
 
+def service(verdict: Verdict) -> str:
+    """The status of an instance of a service that has changed."""
+    after = f" after: {verdict.failure}" if verdict.status is Status.DOWN else ""
+    return f"service {verdict.name} ({verdict.address}) is {verdict.status.value}{after}"
+
+
 def operation(op: Op) -> str:
     """An operation, as a line of a plan."""
     return f"{'+' if isinstance(op, Put) else '-'} {kernel_object(op.object)}"
@@ -248,7 +258,8 @@ def kernel_object(item: KernelObject) -> str:
             return f"nexthop {item.id} group {'/'.join(map(str, item.members))}"
         case Route():
             kind = "" if item.type is RouteType.UNICAST else f"{item.type.name.lower()} "
-            return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop}" if item.next_hop else "")
+            mtu = f" mtu {item.mtu_bytes}" if item.mtu_bytes else ""
+            return f"route {kind}{item.prefix}" + (f" nhid {item.next_hop}" if item.next_hop else "") + mtu
         case _:
             assert_never(item)
 

@@ -101,7 +101,7 @@ class Network:
 
     Attributes:
         pools: each gives one address; one pool of each IP version.
-        files, node, state_dir: as `bgpctl workload add` has them; empty for its defaults.
+        files, store, node, state_dir: as `bgpctl workload add` has them; empty for its defaults.
         valid: the attachments that exist (GC); None where the call says nothing about them.
     """
 
@@ -111,6 +111,7 @@ class Network:
     files: tuple[str, ...] = ()
     node: str = ""
     state_dir: str = ""
+    store: str = ""
     valid: frozenset[Attachment] | None = None
 
 
@@ -238,7 +239,8 @@ def _place(document: Mapping[str, Any]) -> Network:
         raise CniError(Code.INCOMPATIBLE_VERSION, text, "change the conflist")
     if not isinstance(name, str) or not name:
         raise CniError(Code.BAD_CONFIGURATION, "the network configuration has no name")
-    return Network(version, name, state_dir=_text(document, "stateDir"))
+    node, store, state_dir = (_text(document, key) for key in ("node", "store", "stateDir"))
+    return Network(version, name, node=node, store=store, state_dir=state_dir)
 
 
 def _network(document: Mapping[str, Any]) -> Network:
@@ -247,7 +249,6 @@ def _network(document: Mapping[str, Any]) -> Network:
         own,
         pools=_one_or_more(document, "pool", "pools"),
         files=_one_or_more(document, "file", "files"),
-        node=_text(document, "node"),
         valid=_valid(own.name, document.get(_VALID)),
     )
 

@@ -14,7 +14,7 @@ Refuses to know: who calls, cluster files, how addresses are chosen (core/ipam).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from bgpctl.attach import ledger_file, netns, observe
 from bgpctl.attach.connect import Cable, connect
 from bgpctl.attach.ledger_file import LedgerFile
 from bgpctl.attach.observe import Device
+from bgpctl.attach.registry import Handle, Registry, settle
 from bgpctl.attach.status import NotPossible, fault
 from bgpctl.attach.wiring import Wiring, device_of
 from bgpctl.core.cluster.configuration import Node
@@ -32,7 +33,7 @@ from bgpctl.core.fabric.workloads import mtu_bytes
 from bgpctl.core.ipam.allocate import allocate, confirm
 from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
 from bgpctl.core.ipam.ledger import Ledger, Moment, Request, Workload
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 
 _LOOPBACK_UP: Final = "link set lo up"
 
@@ -56,9 +57,12 @@ class Times(NamedTuple):
     date_s: float
 
 
-def add(directory: Path, intent: Intent, node: Node, request: Request, now: Times) -> tuple[Workload, Done]:
+def add(
+    directory: Path, intent: Intent, node: Node, request: Request, now: Times, registry: Registry | None = None
+) -> tuple[Workload, Done]:
     """
-    Have the workload on this node; again if it is there already, with the addresses that it has.
+    Have the workload on this node; again if it is there already, with the addresses that it has. With a registry its
+    addresses are the workload's beyond this host.
 
     Raises:
         NotGiven: no address, or the name is that of another workload.
@@ -66,14 +70,19 @@ def add(directory: Path, intent: Intent, node: Node, request: Request, now: Time
         netns.NoNamespace: there is no such namespace.
     """
     with ledger_file.locked(directory) as file, netns.opened(request.netns) as namespace:
-        addition = _Addition(file, of_node(file, node), NodeBlocks.of(intent, node), request, namespace)
+        ledger = of_node(file, node)
+        settle(registry, ledger)
+        addition = _Addition(file, ledger, NodeBlocks.of(intent, node), request, namespace, registry)
         try:
             return addition.run(now)
-        except RuntimeError as error:
-            raise NotPossible(str(error)) from error
+        except BaseException as error:
+            settle(registry, file.read())
+            if isinstance(error, RuntimeError):
+                raise NotPossible(str(error)) from error
+            raise
 
 
-def delete(directory: Path, name: str, now: Moment) -> Workload | None:
+def delete(directory: Path, name: str, now: Moment, registry: Registry | None = None) -> Workload | None:
     """
     The workload of this name, which is gone; None if there was none.
 
@@ -84,7 +93,9 @@ def delete(directory: Path, name: str, now: Moment) -> Workload | None:
         workload = ledger.workloads.get(name)
         if workload:
             unplug(workload.device)
-            file.write(ledger.without(name, now))
+            ledger = ledger.without(name, now)
+            file.write(ledger)
+        settle(registry, ledger)
         return workload
 
 
@@ -106,6 +117,7 @@ class _Addition:
     blocks: NodeBlocks
     request: Request
     namespace: str
+    registry: Registry | None = None
 
     def run(self, now: Times) -> tuple[Workload, Done]:
         known = self.ledger.workloads.get(self.request.name)
@@ -115,11 +127,11 @@ class _Addition:
         links = devices()
         if device in links:
             raise NotPossible(f"{device} is there, and is no workload's in {self.file.path}: ip link delete {device}")
-        busy = observe.in_use(self.blocks.prefixes, device)
-        addresses = allocate(self.ledger, self.request, self.blocks, busy, now.moment)
+        choice = Choice(self.ledger, self.request, now.moment, device)
+        blocks, addresses = given(choice, self.blocks, self.registry, lambda _: self.request.name)
         self._refuse_what_is_there(addresses, None)
         mac = Wiring(device, (), 0, given_mac=self.request.mac).mac
-        mtu = mtu_of(self.blocks, addresses, links)
+        mtu = mtu_of(blocks, addresses, links)
         workload = Workload(self.request, device, mac, addresses, mtu, now.date_s)
         self.file.write(self.ledger.with_workload(workload))
         with _undone_by(lambda error: self._undo(workload, error)):
@@ -190,6 +202,38 @@ class _Addition:
         own = observe.addresses(self.namespace, there.name)
         is_reachable = own.issuperset(workload.addresses) and versions.issuperset(a.version for a in workload.addresses)
         return is_reachable and not fault(workload, observe.node_side())
+
+
+class Choice(NamedTuple):
+    """A workload that gets addresses, by the ledger at a moment, for its link `device`; `within`: where they are."""
+
+    ledger: Ledger
+    request: Request
+    now: Moment
+    device: str = ""
+    within: Prefix | None = None
+
+    def by(
+        self, blocks: NodeBlocks, borrowed: tuple[Address, ...] = (), avoid: Collection[Address] = ()
+    ) -> tuple[Address, ...]:
+        """The addresses, of these blocks of the node. Raises NotGiven, RuntimeError."""
+        busy = {*observe.in_use(blocks.prefixes, self.device), *(address.host_prefix for address in avoid)}
+        asked = replace(self.request, addresses=(*self.request.addresses, *borrowed))
+        return allocate(self.ledger, asked, blocks, busy, self.now, self.within)
+
+
+def given(
+    choice: Choice, blocks: NodeBlocks, registry: Registry | None, handle: Handle
+) -> tuple[NodeBlocks, tuple[Address, ...]]:
+    """The addresses of a new workload, and the node's blocks then. Raises NotGiven, RuntimeError."""
+    if registry is None:
+        return blocks, choice.by(blocks)
+
+    def choose(intent: Intent, borrowed: tuple[Address, ...], avoid: Collection[Address]) -> tuple[Address, ...]:
+        return choice.by(NodeBlocks.of(intent, blocks.node), borrowed, avoid)
+
+    intent, addresses = registry.give(handle, choice.request.addresses, choose, choice.within)
+    return NodeBlocks.of(intent, blocks.node), addresses
 
 
 def is_other_end(there: Device, near: Device) -> bool:

@@ -117,7 +117,7 @@ def run(  # noqa: PLR0913 (click passes every option)
     collect_seldom()
     if bool(files) == bool(store):
         raise click.UsageError("either -f FILE, or --store STORE, is required")
-    source = _store_at(store) if store else _store_of(files, node)
+    source = _store_at(store, node) if store else _store_of(files, node)
     parts.end_together(Exit.FAILED)
     try:
         wiring.run(
@@ -143,10 +143,10 @@ def _store_of(files: tuple[Path, ...], node: str) -> Store:
     return store
 
 
-def _store_at(word: str) -> Store:
+def _store_at(word: str, node: str) -> Store:
     """It may be away, or have no record of this node yet: the agent waits for it, with what it knew before."""
     try:
-        return wiring.store_at(word)
+        return wiring.store_at(word, node, keys_directory())
     except NotPossibleNow as error:
         raise NotFound(str(error)) from error
 

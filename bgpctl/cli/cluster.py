@@ -9,15 +9,16 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
+from bgpctl.cli.lazy import LazyGroup
 from bgpctl.cli.options import files_or_arguments, store_option
 from bgpctl.cli.refusals import NotFound, Refusal
-from bgpctl.cli.render import emit, output_option
+from bgpctl.cli.render import emit, is_text, output_option, print_table
 from bgpctl.cli.render_intent import as_yaml
 from bgpctl.cli.tables import Column
 from bgpctl.core.cluster.count import count
@@ -27,6 +28,8 @@ from bgpctl.ports import NotPossibleNow, StoreStatus
 from bgpctl.process.clock import LinuxClock
 from bgpctl.store import texts
 from bgpctl.store.etcd import importing
+from bgpctl.store.etcd.duties import ALIVE
+from bgpctl.store.etcd.follower import FAULTS
 from bgpctl.store.etcd.gateway import PATIENT_S
 from bgpctl.store.etcd.options import Options, UnusableStore, options_of
 from bgpctl.store.etcd.store import EtcdStore
@@ -40,10 +43,30 @@ _STATUS: Final = (
     Column("POOLS", lambda row: row["pools"]),
 )
 
+_MEMBERS: Final = (
+    Column("NODE", lambda row: row["node"]),
+    Column("ADDRESS", lambda row: ", ".join(row["address"])),
+    Column("BLOCKS", lambda row: ", ".join(row["blocks"]) or "-"),
+    Column("AGENT", lambda row: "alive" if row["alive"] else "not heard"),
+)
 
-@click.group()
+_COMMANDS: Final = {
+    "backup": "cluster_backup",
+    "init": "cluster_operate",
+    "invitations": "cluster_operate",
+    "invite": "cluster_operate",
+    "join": "cluster_join",
+    "leave": "cluster_join",
+    "remove": "cluster_operate",
+    "restore": "cluster_backup",
+    "revoke": "cluster_operate",
+    "serve": "cluster_serve",
+}
+
+
+@click.group(cls=LazyGroup, modules=_COMMANDS)
 def cluster() -> None:
-    """The store of a cluster in an etcd."""
+    """A cluster on an etcd: its nodes, which join it, and its store."""
 
 
 def options_at(word: str | None) -> Options:
@@ -114,7 +137,11 @@ def import_(files: tuple[Path, ...], store: str | None, replaces: str | None) ->
 @store_option
 @output_option
 def status(store: str | None, output: str) -> None:
-    """Show the store: generation, revision, nodes. Exits 3 if it does not answer, 2 if it has no cluster."""
+    """
+    Show the store, and its nodes: which of them have been heard by the store in the last 30 s.
+
+    Exits 3 if the store does not answer, 2 if it has no cluster.
+    """
     found = opened(store)
     intent = valid(found.load())
     row = {
@@ -125,7 +152,27 @@ def status(store: str | None, output: str) -> None:
         "pools": len(intent.pools),
         "uuid": _heard(found).uuid,
     }
-    emit({"schema": _SCHEMA, **row}, output, [row], _STATUS)
+    members = _members(found, intent)
+    emit({"schema": _SCHEMA, **row, "members": members}, output, [row], _STATUS)
+    if is_text(output) and members:
+        click.echo()
+        print_table(members, _MEMBERS, output)
+
+
+def _members(store: EtcdStore, intent: Intent) -> list[dict[str, Any]]:
+    try:
+        alive = {key.removeprefix(ALIVE) for key in store.kv.list(ALIVE).entries}
+    except FAULTS as error:
+        raise Refusal(f"the nodes' signs of life cannot be read: {error}") from error
+    return [
+        {
+            "node": node.name,
+            "address": [str(address) for address in node.addresses],
+            "blocks": [str(block) for block in intent.blocks_of(node)],
+            "alive": node.name in alive,
+        }
+        for node in intent.nodes
+    ]
 
 
 @cluster.command()
@@ -134,7 +181,8 @@ def export(store: str | None) -> None:
     """Print the cluster as a cluster file in the short form, for `bgpctl plan --from`, `render` and `validate`."""
     found = opened(store)
     intent: Intent = valid(found.load())
-    click.echo(as_yaml("in the short form", [Path("store")], (), [render_short.short(intent)]), nl=False)
+    documents = [render_short.short(intent), *importing.restrictions(intent)]
+    click.echo(as_yaml("in the short form", [Path("store")], (), documents), nl=False)
 
 
 @cluster.command()

@@ -21,13 +21,17 @@ from bgpctl.attach import cni, ledger_file, netns, observe, status, workloads
 from bgpctl.attach.cni import Call, CniError, Code, Command, Network
 from bgpctl.attach.status import NotPossible
 from bgpctl.attach.workloads import NotUndone
+from bgpctl.cli.registry import opened
 from bgpctl.cli.without_agent import CLUSTER_FILE, now
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.ipam.blocks import NotGiven
 from bgpctl.core.ipam.ledger import Workload
 from bgpctl.core.net.addresses import Address
+from bgpctl.ports import NotPossibleNow
 from bgpctl.store import texts
+from bgpctl.store.etcd.addresses import ClaimedAddresses
+from bgpctl.store.etcd.options import UnusableStore
 
 _LONGEST: Final = 4 << 20
 """Bytes of standard input; a runtime with thousands of containers sends them all to GC."""
@@ -57,7 +61,7 @@ def answered(environment: Mapping[str, str], text: str) -> tuple[dict[str, Any],
         return cni.failure(version, CniError(Code.REFUSED, str(error), error.rule.value)), 1
     except netns.NoNamespace as error:
         return cni.failure(version, CniError(Code.BAD_ENVIRONMENT, str(error.strerror))), 1
-    except (NotPossible, NotUndone, ledger_file.LedgerUnusable, OSError) as error:
+    except (NotPossible, NotPossibleNow, NotUndone, ledger_file.LedgerUnusable, OSError) as error:
         return cni.failure(version, CniError(Code.TRY_AGAIN, str(error))), 1
 
 
@@ -65,14 +69,15 @@ def answered(environment: Mapping[str, str], text: str) -> tuple[dict[str, Any],
 
 
 def _add(call: Call) -> dict[str, Any]:
-    intent, node = _cluster(call.network)
-    workload, _ = workloads.add(_ledger(call.network), intent, node, call.request(intent), now())
+    registry = _registry(call.network)
+    intent, node = registry.cluster() if registry else _cluster(call.network)
+    workload, _ = workloads.add(_ledger(call.network), intent, node, call.request(intent), now(), registry)
     return cni.result(call, workload)
 
 
 def _delete(call: Call) -> dict[str, Any]:
     """One that is not there is no error: a runtime may ask again."""
-    workloads.delete(_ledger(call.network), call.needed().workload, now().moment)
+    workloads.delete(_ledger(call.network), call.needed().workload, now().moment, _registry(call.network))
     return {}
 
 
@@ -90,13 +95,14 @@ def _check(call: Call) -> dict[str, Any]:
 def _collect(call: Call) -> dict[str, Any]:
     directory = _ledger(call.network)
     for name in cni.stale(call.network, ledger_file.read(directory).workloads.values()):
-        workloads.delete(directory, name, now().moment)
+        workloads.delete(directory, name, now().moment, _registry(call.network))
     return {}
 
 
 def _status(call: Call) -> dict[str, Any]:
     try:
-        _cluster(call.network)
+        if not _registry(call.network):
+            _cluster(call.network)
         ledger_file.read(_ledger(call.network))
     except CniError as error:
         raise CniError(Code.NOT_AVAILABLE, str(error), error.details) from error
@@ -131,6 +137,16 @@ def _cluster(network: Network) -> tuple[Intent, Node]:
         text = f'{here} is not a node of {names}; name one by "node" in the conflist'
         raise CniError(Code.BAD_CONFIGURATION, text)
     return loaded, node
+
+
+def _registry(network: Network) -> ClaimedAddresses | None:
+    """That of the etcd that the conflist names, if it names one. Raises CniError."""
+    if not network.store:
+        return None
+    try:
+        return opened(network.store, network.node or socket.gethostname(), _ledger(network))
+    except UnusableStore as error:
+        raise CniError(Code.BAD_CONFIGURATION, str(error)) from error
 
 
 def _ledger(network: Network) -> Path:

@@ -21,12 +21,14 @@ from bgpctl.attach.docker.messages import Rejected
 from bgpctl.cli.cluster_source import source_of
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import store_option
+from bgpctl.cli.registry import chosen_store, opened
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.ports import Unavailable
 from bgpctl.process import parts
+from bgpctl.store.etcd.options import UnusableStore
 
 _SOCKET: Final = Path("/run/docker/plugins/bgpctl.sock")
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
@@ -50,15 +52,16 @@ _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@click.pass_context
 def docker_plugin(
+    context: click.Context,
+    /,
     files: tuple[Path, ...],
-    store: str | None,
     node: str | None,
     state_dir: Path,
     at: Path,
     docker: Path,
-    log_format: str,
-    log_level: str,
+    **logging_as: str,
 ) -> None:
     """
     Serve Docker as network and IPAM driver `bgpctl`, in the foreground: containers get addresses of this node's blocks.
@@ -66,12 +69,19 @@ def docker_plugin(
     No agent is asked. Containers keep their networks while this program does not run; what is asked for meanwhile
     waits or fails. SIGTERM and Ctrl-C end it.
     """
-    logs.set_up(log_format, log_level)
+    logs.set_up(logging_as["log_format"], logging_as["log_level"])
     parts.end_together(Exit.FAILED)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    cluster = source_of(files, store, node, "docker")
+    store = chosen_store(context)
+    try:
+        cluster = source_of(files, store, node, "docker")
+        registry = opened(store, cluster.node, state_dir) if store else None
+        listening = server.passed(os.environ) or server.listening(at)
+    except (Unavailable, UnusableStore) as error:
+        click.echo(str(error), err=True)
+        sys.exit(Exit.REFUSED)
 
     def read() -> tuple[Intent, Node]:
         try:
@@ -80,11 +90,6 @@ def docker_plugin(
             raise Rejected(str(error)) from error
 
     try:
-        listening = server.passed(os.environ) or server.listening(at)
-    except Unavailable as error:
-        click.echo(str(error), err=True)
-        sys.exit(Exit.REFUSED)
-    try:
-        service.run(listening, service.Places(state_dir, docker), read, now, ended)
+        service.run(listening, service.Places(state_dir, docker), read, now, ended, registry)
     finally:
         cluster.close()

@@ -27,6 +27,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.simulate.asked import network_of, obstacle_of
 from bgpctl.core.simulate.declared import network, node_at, obstacle
+from bgpctl.core.simulate.services import with_instance
 from bgpctl.core.trace.announced import Obstacle
 from bgpctl.core.trace.answers import Answers
 from bgpctl.core.trace.difference import difference
@@ -191,7 +192,17 @@ def _body(
     back = _part(intent, nodes, found.back, kept_back, declared.back if declared else None) if found.back else None
     worst = there if back is None or found.first is found.there else back
     outcome = "unknown" if there["outcome"] == "unknown" else worst["outcome"]
-    return {"schema": "bgpctl/explain/v1", "outcome": outcome, "there": there, "back": back}
+    service = _service(intent, found.there)
+    return {"schema": "bgpctl/explain/v1", "outcome": outcome, "there": there, "back": back, "service": service}
+
+
+def _service(intent: Intent, there: Journey) -> dict[str, Any] | None:
+    """The service whose address is the destination, and the nodes that have an instance of it."""
+    address = there.steps[0].packet.destination if there.steps else None
+    service = next((item for item in intent.services if item.address == address), None)
+    if service is None:
+        return None
+    return {"name": service.name, "nodes": [node.name for node in with_instance(intent, service.address)]}
 
 
 def _part(
@@ -232,6 +243,8 @@ def _difference(nodes: Network, live: Journey, declared: Journey) -> str | None:
 def _show(body: Mapping[str, Any], *, reverse: bool) -> None:
     page = console()
     there, back = body["there"], body["back"]
+    if service := body["service"]:
+        page.print(f"service {service['name']}: {', '.join(service['nodes']) or 'no node'} may have it")
     for line in _lines(there):
         page.print(line)
     if back and (reverse or back["outcome"] != "delivered"):

@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "doctor": "doctor",
     "drain": "operate",
     "explain": "explain",
+    "ipam": "ipam",
     "keys": "keys",
     "lab": "lab",
     "peer": "operate",

@@ -58,6 +58,13 @@ def _values(item: dict[str, Any]) -> str:
     return ", ".join(f"{name} {json.dumps(value)}".strip() for name, value in item.items())
 
 
+def _failure(row: Row) -> str | None:
+    if not row["failure"]:
+        return None
+    when = "" if row["failure_age_s"] is None else f" ({age(row['failure_age_s'])} ago)"
+    return f"{row['failure']}{when}"
+
+
 def _fate(row: Row) -> str:
     status = row["status"].replace("-", " ")
     return f"{status}: {row['reason']}" if row["reason"] else status
@@ -149,7 +156,16 @@ _TUNNELS: Final[Sequence[Column]] = (
     Column("DROPPED", lambda row: _dropped(row) or (0 if row["dropped"] else None), goes=8, wraps=True),
     Column("SENDS TO", lambda row: ", ".join(row["remotes"]), wraps=True),
 )
+
+
+def _path_mtus(row: Mapping[str, Any]) -> str:
+    """Such as `b1 1380 (path 1400)`."""
+    found = row.get("path_mtus", ())
+    return ", ".join(f"{item['member']} {item['mtu_bytes']} (path {item['path_mtu_bytes']})" for item in found)
+
+
 _UNPROVEN: Final[Column] = Column("UNPROVEN", lambda row: ", ".join(row["unproven"]), wraps=True)
+_PATH_MTUS: Final[Column] = Column("MTU OF ROUTES", _path_mtus, wraps=True)
 
 _WORKLOADS: Final[Sequence[Column]] = (
     Column("DEVICE", lambda row: row["device"]),
@@ -194,6 +210,15 @@ _BLOCKS: Final[Sequence[Column]] = (
     Column("HERE", lambda row: row["here"], goes=1),
 )
 
+_SERVICES: Final[Sequence[Column]] = (
+    Column("SERVICE", lambda row: row["service"]),
+    Column("ADDRESS", lambda row: row["address"]),
+    Column("NODE", lambda row: row["node"] + (" (here)" if row["here"] else "")),
+    Column("STATE", lambda row: row["state"]),
+    Column("SINCE", lambda row: None if row["age_s"] is None else age(row["age_s"]), goes=2),
+    Column("PEERS", lambda row: row["announced_to"], goes=1),
+    Column("LAST FAILURE", _failure, wraps=True),
+)
 
 _CONFIGURATION: Final[Sequence[Column]] = (
     Column("KIND", lambda row: row["kind"]),
@@ -342,8 +367,12 @@ def _plain(value: object) -> object:
 def tunnels(run_dir: Path, output: str) -> None:
     """Tunnel devices and the remotes behind them; where a path is not proven, the members that it leads to."""
     body = ask(run_dir, "tunnels")
-    is_unproven = any(row["unproven"] for row in body["tunnels"])
-    emit(body, output, body["tunnels"], (*_TUNNELS, _UNPROVEN) if is_unproven else _TUNNELS)
+    more = [
+        column
+        for name, column in (("path_mtus", _PATH_MTUS), ("unproven", _UNPROVEN))
+        if any(row.get(name) for row in body["tunnels"])
+    ]
+    emit(body, output, body["tunnels"], (*_TUNNELS, *more))
 
 
 _listing("workloads", _WORKLOADS, "Workloads of this node, their addresses, and what was dropped of theirs.")
@@ -351,6 +380,7 @@ _listing("names", _NAMES, "Names of workloads, as this node's resolver knows the
 _listing("nodes", _NODES, "Members of the cluster.")
 _listing("pools", _POOLS, "IP pools and how they are encapsulated from here.")
 _listing("blocks", _BLOCKS, "Blocks and their owners.")
+_listing("services", _SERVICES, "Service addresses: the nodes with an instance, and how that of this node is.")
 
 
 @show.command()

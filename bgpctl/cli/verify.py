@@ -24,8 +24,8 @@ from bgpctl.cli.findings import valid
 from bgpctl.cli.options import keys_directory, keys_option, optional_files_or_arguments, run_dir_option, wait_option
 from bgpctl.cli.render import emit, output_option
 from bgpctl.core.cluster.count import count
+from bgpctl.core.simulate import all_pairs
 from bgpctl.core.simulate.asked import everything_of
-from bgpctl.core.simulate.declared import everything
 from bgpctl.core.trace.answers import Answers
 from bgpctl.core.trace.packet import DEFAULT_BYTES
 from bgpctl.core.trace.steps import Broken, Delivered, Leaves, Unknown
@@ -61,7 +61,7 @@ def verify(files: tuple[Path, ...], within_s: float | None, run_dir: Path, outpu
     if within_s is not None:
         raise click.UsageError("--wait is for running nodes: the files do not change by themselves")
     command = " ".join(("bgpctl explain {ends}", *(f"-f {file}" for file in files)))
-    show(verified(verdict(*everything(valid(texts.load(files)))), command), output)
+    show(verified(all_pairs.verdict(valid(texts.load(files))), command), output)
 
 
 def live(asker: Callable[[], Asker], within_s: float) -> dict[str, Any]:

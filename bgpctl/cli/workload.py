@@ -24,15 +24,21 @@ from bgpctl.attach.status import NotPossible, Status
 from bgpctl.attach.workloads import Done, NotUndone
 from bgpctl.cli import findings
 from bgpctl.cli.exits import Exit
+from bgpctl.cli.options import store_option
+from bgpctl.cli.registry import chosen_store, opened
 from bgpctl.cli.render import age, emit, is_text, output_option, wide_output_option
 from bgpctl.cli.tables import Column
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
+from bgpctl.core.cluster.configuration import Node
+from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent.fields import is_name, not_a_name, parse_mac
 from bgpctl.core.ipam.blocks import NotGiven, Rule
 from bgpctl.core.ipam.ledger import Request, Workload
 from bgpctl.core.net.addresses import Address, Mac
+from bgpctl.ports import NotPossibleNow
 from bgpctl.store import texts
+from bgpctl.store.etcd.options import UnusableStore
 
 _LINK_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _LABEL: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_./-]{0,252})=([A-Za-z0-9_.-]{0,63})")
@@ -141,12 +147,15 @@ def workload(context: click.Context, state_dir: Path) -> None:
 )
 @click.option("--label", "labels", multiple=True, callback=_parsed_labels, metavar="KEY=VALUE", help="For readers.")
 @cluster_files_option("WORKLOAD_ADD")
+@store_option
 @this_node_option("WORKLOAD_ADD")
 @output_option
-@click.pass_obj
-def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None, output: str, **asked: Any) -> None:
+@click.pass_context
+def add(context: click.Context, /, name: str, node: str | None, output: str, **asked: Any) -> None:
     """
     Give a network namespace an interface with addresses of this node's blocks, routes and neighbours.
+
+    With --store a node that has no free address claims another block of the pool.
 
     The same command again makes what is not there any more, as after a boot, with the same addresses. Exits 2 if the
     request or the cluster file has no such address, 6 if something on this host is in the way (the block is full, the
@@ -156,14 +165,19 @@ def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None
         raise click.UsageError(not_a_name(name))
     if not asked["pools"] and not asked["addresses"]:
         raise click.UsageError("--pool or --ip is needed; see: bgpctl show pools")
-    intent = findings.valid(texts.load(files))
+    directory: Path = context.obj
     here = node or socket.gethostname()
-    member = intent.node(here)
-    if member is None:
-        raise click.UsageError(f"{here} is not a node of {', '.join(map(str, files))}; choose one with --node")
+    files: tuple[Path, ...] = asked.pop("files")
+    del asked["store"]
+    store = chosen_store(context)
     request = Request(name, inner=asked.pop("dev"), **asked)
     with _failures():
-        found, done = workloads.add(directory, intent, member, request, now())
+        registry = opened(store, here, directory) if store else None
+        if registry:
+            intent, member = registry.cluster()
+        else:
+            intent, member = _declared(files, here)
+        found, done = workloads.add(directory, intent, member, request, now(), registry)
     if is_text(output):
         own = " and ".join(map(str, found.addresses))
         click.echo(f"{name} {_WORDS[done]} {own} on {found.request.inner}, MTU {found.mtu_bytes}")
@@ -172,18 +186,30 @@ def add(directory: Path, /, name: str, files: tuple[Path, ...], node: str | None
         emit({"schema": "bgpctl/workload-added/v1", "outcome": done.value, **row}, output, (), ())
 
 
+def _declared(files: tuple[Path, ...], here: str) -> tuple[Intent, Node]:
+    """The cluster of files, and this node."""
+    intent = findings.valid(texts.load(files))
+    member = intent.node(here)
+    if member is None:
+        raise click.UsageError(f"{here} is not a node of {', '.join(map(str, files))}; choose one with --node")
+    return intent, member
+
+
 @workload.command("del")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@store_option
+@this_node_option("WORKLOAD_DEL")
 @click.pass_obj
-def delete(directory: Path, names: tuple[str, ...]) -> None:
+def delete(directory: Path, names: tuple[str, ...], store: str | None, node: str | None) -> None:
     """
     Remove workloads from this node, and free their addresses. One that is not there is no error.
 
-    Their namespaces stay, without the interface.
+    Their namespaces stay, without the interface. While the store is away, it hears of it with the next workload.
     """
     for name in names:
         with _failures():
-            found = workloads.delete(directory, name, now().moment)
+            registry = opened(store, node or socket.gethostname(), directory) if store else None
+            found = workloads.delete(directory, name, now().moment, registry)
         if found:
             click.echo(f"{name} is deleted, with {' and '.join(map(str, found.addresses))}")
         else:
@@ -225,7 +251,9 @@ def _failures() -> Iterator[None]:
         _fail(str(error.strerror), Exit.INVALID)
     except NotUndone as error:
         _fail(str(error), Exit.PARTLY)
-    except (NotPossible, ledger_file.LedgerUnusable, OSError) as error:
+    except UnusableStore as error:
+        _fail(str(error), Exit.INVALID)
+    except (NotPossible, NotPossibleNow, ledger_file.LedgerUnusable, OSError) as error:
         _fail(str(error), Exit.REFUSED)
 
 

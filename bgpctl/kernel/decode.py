@@ -55,12 +55,14 @@ from bgpctl.kernel.encode import (
     RT_SCOPE_LINK,
     RTA_DST,
     RTA_GATEWAY,
+    RTA_METRICS,
     RTA_MULTIPATH,
     RTA_NH_ID,
     RTA_OIF,
     RTA_PRIORITY,
     RTA_TABLE,
     RTA_VIA,
+    RTAX_MTU,
     RTMSG,
     RTNEXTHOP,
     RTNH_F_ONLINK,
@@ -82,6 +84,7 @@ _STATS: Final = struct.Struct("=4Q")
 """struct rtnl_link_stats64 begins with packets received and sent, and the bytes of both."""
 _IFA_ADDRESS: Final = 1
 _IFA_LOCAL: Final = 2
+_IFA_PROTO: Final = 11
 _IFA_F_OPTIMISTIC: Final = 0x04
 _IFA_F_TENTATIVE: Final = 0x40
 _UNUSABLE: Final = _IFA_F_TENTATIVE | _IFA_F_OPTIMISTIC
@@ -193,7 +196,9 @@ def link_address(body: bytes, names: Names) -> LinkAddress | None:
     family, length, flags, _, index = IFADDRMSG.unpack_from(body)
     if family not in _VERSION or index not in names or flags & _UNUSABLE == _IFA_F_TENTATIVE:
         return None
-    return LinkAddress(names[index], InterfaceAddress(address(own_address(body)), length))
+    is_ours = attributes(body, IFADDRMSG.size).get(_IFA_PROTO) == bytes((PROTOCOL,))
+    own = InterfaceAddress(address(own_address(body)), length)
+    return LinkAddress(names[index], own, PROTOCOL if is_ours else 0)
 
 
 def own_address(body: bytes) -> bytes:
@@ -335,7 +340,13 @@ def _any_route(body: bytes, names: Names) -> Route | None:
     # A next-hop object's expansion is not repeated, and IPv6 hangs blackholes on the loopback link.
     led = not number and kind == RouteType.UNICAST
     gateway, link_name = _route_next_hop(found, names) if led else (None, None)
-    return Route(prefix, SHOWN[kind], number, gateway, link_name, metric, table, protocol)
+    return Route(prefix, SHOWN[kind], number, gateway, link_name, metric, table, protocol, _mtu(found))
+
+
+def _mtu(found: Mapping[int, bytes]) -> int:
+    """The MTU in bytes among a route's metrics; 0 without one."""
+    metrics = attributes(found[RTA_METRICS]) if RTA_METRICS in found else {}
+    return u32(metrics[RTAX_MTU]) if RTAX_MTU in metrics else 0
 
 
 def route_key(body: bytes) -> tuple[int, Prefix, int] | None:

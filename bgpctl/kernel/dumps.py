@@ -45,6 +45,8 @@ T = TypeVar("T")
 _RP_FILTER: Final = "net/ipv4/conf/{}/rp_filter"
 _WATCHED_SYSCTLS: Final = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", _RP_FILTER.format("all"))
 _WATCHED_LINK_SYSCTLS: Final = ("net/ipv4/conf/{}/forwarding", _RP_FILTER)
+_SWITCHES: Final = ("/ip_forward", "/forwarding", "/rp_filter")
+"""The kernel notifies of a change of these (devinet_conf_proc, addrconf_fixup_forwarding): they need no other look."""
 
 
 def dump_next_hops(netlink: Netlink) -> tuple[bytes, ...]:
@@ -97,6 +99,14 @@ class Dumps:
         self.workload_filter_may_be_there = True
         self.masquerading = set(encode.FAMILY)
         self.named_sysctls: frozenset[str] = frozenset(_WATCHED_SYSCTLS)
+        self._switches: dict[str, Sysctl | None] = {}
+        self._names_of: object = None
+        self._names: frozenset[str] = frozenset()
+
+    @property
+    def last_routes(self) -> RouteSet:
+        """The routes of the last dump."""
+        return self._last_routes.routes
 
     def renewed(self, mirror: Mirror) -> Mirror:
         """The mirror with its stale parts dumped; one whose dump was interrupted stays stale. Raises Unavailable."""
@@ -111,6 +121,7 @@ class Dumps:
         return replace(mirror, stale=frozenset(left))
 
     def _with_links(self, mirror: Mirror) -> Mirror:
+        self._switches = {}
         seen = list_links(self._netlink)
         links = frozenset(self._links_by_name(seen).values())
         by_index = {facts.number: facts for facts in seen}
@@ -155,7 +166,10 @@ class Dumps:
                 raise AssertionError(f"{part} is dumped first")
 
     def with_sysctls(self, mirror: Mirror) -> Mirror:
-        """The mirror with the sysctls of now: they are files, of which there are no notifications."""
+        """
+        The mirror with the sysctls of now, which are files. Of switches the kernel notifies (RTM_NEWNETCONF), after
+        which everything is dumped: in between they are not read again.
+        """
         dataplane = mirror.dataplane
         sysctls = frozenset(self._sysctls(dataplane.links, dataplane.addresses))
         return (
@@ -257,14 +271,29 @@ class Dumps:
         self.masquerading = {item.version for item in seen}
         return seen
 
-    def _sysctls(self, links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[Sysctl]:
-        ours = {link.name for link in links if link.owned}
-        per_link = {name.format(link) for link in ours for name in _WATCHED_LINK_SYSCTLS}
-        theirs = {item.link for item in addresses if _is_global6(item)} - ours
-        heeding = {f"net/ipv6/conf/{name}/accept_ra" for name in theirs}
-        filtering = {_RP_FILTER.format(item.link) for item in addresses if item.address.address.version == 4}
-        found = map(sysctl.read, self.named_sysctls | per_link | heeding | filtering)
-        return (value for value in found if value)
+    def _sysctls(self, links: AbstractSet[Link], addresses: AbstractSet[LinkAddress]) -> Iterator[Sysctl]:
+        of = self.named_sysctls, links, addresses
+        if of != self._names_of:
+            self._names_of, self._names = of, self.named_sysctls.union(_sysctls_of(links, addresses))
+        for name in self._names:
+            if name in self._switches:
+                value = self._switches[name]
+            else:
+                value = sysctl.read(name)
+                if name.endswith(_SWITCHES):
+                    self._switches[name] = value
+            if value:
+                yield value
+
+
+def _sysctls_of(links: Iterable[Link], addresses: Iterable[LinkAddress]) -> Iterator[str]:
+    ours = {link.name for link in links if link.owned}
+    yield from (name.format(link) for link in ours for name in _WATCHED_LINK_SYSCTLS)
+    for item in addresses:
+        if item.address.address.version == 4:
+            yield _RP_FILTER.format(item.link)
+        elif item.link not in ours and _is_global6(item):
+            yield f"net/ipv6/conf/{item.link}/accept_ra"
 
 
 def _with_emulated(mirror: Mirror) -> frozenset[Part]:

@@ -42,10 +42,13 @@ RTA_DST: Final = 1
 RTA_OIF: Final = 4
 RTA_GATEWAY: Final = 5
 RTA_PRIORITY: Final = 6
+RTA_METRICS: Final = 8
 RTA_MULTIPATH: Final = 9
 RTA_TABLE: Final = 15
 RTA_VIA: Final = 18
 RTA_NH_ID: Final = 30
+RTAX_MTU: Final = 2
+"""Inside RTA_METRICS."""
 NDA_DST: Final = 1
 NDA_LLADDR: Final = 2
 NDA_MASTER: Final = 9
@@ -111,11 +114,14 @@ def exchanging(number: int) -> Callable[[int, bytes], bytes]:
     return exchange
 
 
-def put(obj: Batched, link_index: int) -> Request:
-    """Create the object or replace the one with the same key. `link_index` is that of its link, 0 without one."""
+def put(obj: Batched, link_index: int, *, unset: bool = False) -> Request:
+    """
+    Create the object or replace the one with the same key. `link_index` is that of its link, 0 without one. `unset`: a
+    route without metrics says so (route_metrics.py).
+    """
     match obj:
         case Route():  # first, because there are most of them
-            return Request(RTM_NEWROUTE, _PUT, _route(obj, link_index))
+            return Request(RTM_NEWROUTE, _PUT, _route(obj, link_index, unset=unset))
         case NextHop():
             return Request(RTM_NEWNEXTHOP, _PUT, _next_hop(obj, link_index))
         case NextHopGroup():
@@ -150,8 +156,9 @@ def remove(obj: Batched, link_index: int) -> Request:
             assert_never(obj)
 
 
-def _route(route: Route, link_index: int) -> bytes:
+def _route(route: Route, link_index: int, *, unset: bool) -> bytes:
     key = _route_key(route, scope=_scope(route), kind=route.type)
+    key += _metrics(route) or (attribute(RTA_METRICS, b"") if unset and route.next_hop else b"")
     if route.next_hop:
         return key + _U32.pack(8, RTA_NH_ID, route.next_hop)
     oif = _U32.pack(8, RTA_OIF, link_index) if link_index else b""
@@ -162,9 +169,12 @@ def put_multipath(route: Route, hops: Sequence[tuple[NextHop, int]]) -> Request:
     """Create or replace a route with all of `hops`, at least one, each with the index of its link."""
     scope = _RT_SCOPE_UNIVERSE if any(hop.gateway for hop, _ in hops) else RT_SCOPE_LINK
     packed = b"".join(_multipath_hop(route.prefix, hop, index) for hop, index in hops)
-    return Request(
-        RTM_NEWROUTE, _PUT, _route_key(route, scope=scope, kind=route.type) + attribute(RTA_MULTIPATH, packed)
-    )
+    key = _route_key(route, scope=scope, kind=route.type) + _metrics(route)
+    return Request(RTM_NEWROUTE, _PUT, key + attribute(RTA_MULTIPATH, packed))
+
+
+def _metrics(route: Route) -> bytes:
+    return attribute(RTA_METRICS, _U32.pack(8, RTAX_MTU, route.mtu_bytes)) if route.mtu_bytes else b""
 
 
 def _multipath_hop(prefix: Prefix, hop: NextHop, link_index: int) -> bytes:

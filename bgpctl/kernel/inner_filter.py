@@ -10,12 +10,14 @@ Refuses to know: which packets should pass, and who may send tunnel packets.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from itertools import product
 from typing import Any, Final
 
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.objects import Drops, InnerFilter
+from bgpctl.core.net.spans import Span, spans
 from bgpctl.kernel import counted_drops, nft
 from bgpctl.kernel.masquerade import prefixes
 
@@ -29,9 +31,12 @@ _IP: Final = {4: "ip", 6: "ip6"}
 _ECHO: Final = {4: "icmp type 8", 6: "icmpv6 type 128"}
 _DISCOVERY: Final = {4: (), 6: ("icmpv6 type 133-137 goto discovery",)}
 """Router and neighbour discovery and redirects: neighbours are our own entries alone."""
-_PASSING: Final = ("accept", "accept", "accept", "accept", "goto", "goto", "goto")
-_VERDICTS: Final = {4: _PASSING, 6: ("goto", *_PASSING)}
+_VERDICTS: Final = ("accept", "accept", "accept", "accept", "goto", "goto", "goto")
+"""Of the rules behind the usual ones."""
 _REASONS: Final = {4: ("source", "destination", "other"), 6: ("discovery", "source", "destination", "other")}
+_MOST_HOLES: Final = 2
+_MOST_USUAL: Final = 4
+"""Rules; a search in both sets costs as much as about ten of them."""
 _SETS: Final = ("members", "own", "sources", "destinations")
 
 
@@ -85,6 +90,10 @@ def body(wanted: InnerFilter, before: Iterable[Drops] = ()) -> str:
     rules = (
         *_clamp(wanted.most_segment_bytes),
         *_DISCOVERY[wanted.version],
+        *(
+            f"{ip} daddr {to} {ip} saddr {around} {_none_of(ip, holes)} accept"
+            for to, (around, holes) in _usual(wanted)
+        ),
         f"{ip} saddr @sources {ip} daddr @destinations accept",
         f"{ip} saddr @members {ip} daddr @destinations accept",
         *(f"{ip} saddr @{name} {ip} daddr @own {_ECHO[wanted.version]} accept" for name in ("sources", "members")),
@@ -96,6 +105,20 @@ def body(wanted: InnerFilter, before: Iterable[Drops] = ()) -> str:
     hook = f'type filter hook ingress device "{wanted.link}" priority 0; policy accept;'
     sets = (_set(name, kind, getattr(wanted, name)) for name in _SETS)
     return "\n".join((*sets, counting, "chain ingress {", hook, *rules, "}"))
+
+
+def _usual(wanted: InnerFilter) -> tuple[tuple[Prefix, Span], ...]:
+    """
+    Destinations and sources of most packets, which the first rule with sets lets pass too; none where they would be
+    many rules, as where addresses are borrowed.
+    """
+    sources = spans(wanted.sources, _MOST_HOLES)
+    found = tuple(product(wanted.destinations, sources))
+    return found if len(found) <= _MOST_USUAL else ()
+
+
+def _none_of(ip: str, prefixes: Iterable[Prefix]) -> str:
+    return " ".join(f"{ip} saddr != {prefix}" for prefix in prefixes)
 
 
 def _clamp(bytes_: int) -> tuple[str, ...]:
@@ -124,10 +147,37 @@ def parse(listed: list[dict[str, Any]]) -> InnerFilter | None:
         return None
     version, link = 4 if sets["own"]["type"] == "ipv4_addr" else 6, str(rules[-1].get("comment", ""))
     clamp = rules[0]["expr"][-1].get("mangle", {}).get("value", 0)
-    if tuple(next(iter(rule["expr"][-1]), "") for rule in rules[bool(clamp) :]) != _VERDICTS[version]:
-        return None
     if not counted_drops.is_as_declared(listed, _REASONS[version]):
         return None
     members, own = (tuple(sorted(map(Address.parse, sets[name].get("elem", [])))) for name in ("members", "own"))
     sources, destinations = (prefixes(sets[name].get("elem", [])) for name in ("sources", "destinations"))
-    return InnerFilter(link, version, members, own, sources, destinations, clamp)
+    found = InnerFilter(link, version, members, own, sources, destinations, clamp)
+    first = bool(clamp) + len(_DISCOVERY[version])
+    usual = _usual(found)
+    passing, others = rules[first : first + len(usual)], rules[first + len(usual) :]
+    if [_verdict(rule) for rule in rules[bool(clamp) : first]] != ["goto"] * len(_DISCOVERY[version]):
+        return None
+    if [_matches(rule["expr"]) for rule in passing] != [_as_matches(*item) for item in usual]:
+        return None
+    return found if tuple(map(_verdict, others)) == _VERDICTS else None
+
+
+def _verdict(rule: Mapping[str, Any]) -> str:
+    return next(iter(rule["expr"][-1]), "")
+
+
+def _as_matches(to: Prefix, sources: Span) -> list[tuple[str, str, Prefix]]:
+    inside = [("daddr", "==", to), ("saddr", "==", sources.around)]
+    return inside + [("saddr", "!=", hole) for hole in sources.holes]
+
+
+def _matches(expressions: list[dict[str, Any]]) -> list[tuple[str, str, Prefix]]:
+    """Field, operator and prefix of each match of a rule that accepts. Raises LookupError for many others."""
+    *matches, verdict = expressions
+    verdict["accept"]
+    return [_match(**item["match"]) for item in matches]
+
+
+def _match(op: str, left: Mapping[str, Any], right: object) -> tuple[str, str, Prefix]:
+    (prefix,) = prefixes([right])
+    return left["payload"]["field"], op, prefix

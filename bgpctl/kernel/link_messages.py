@@ -55,9 +55,12 @@ def remove_link_named(name: str) -> Request:
     return Request(RTM_DELLINK, 0, _link(0, {"ifname": name}))
 
 
-def add_address(index: int, address: InterfaceAddress) -> Request:
-    """Add an address to the link with this interface index, EEXIST if it is there; usable at once."""
-    return Request(RTM_NEWADDR, NLM_F_CREATE | _NLM_F_EXCL, _address(index, address))
+def add_address(index: int, address: InterfaceAddress, protocol: int = 0) -> Request:
+    """
+    Add an address to the link with this interface index, EEXIST if it is there; usable at once. `protocol` marks it
+    (IFA_PROTO, since Linux 5.18; earlier kernels ignore the mark).
+    """
+    return Request(RTM_NEWADDR, NLM_F_CREATE | _NLM_F_EXCL, _address(index, address, protocol))
 
 
 def remove_address(index: int, address: InterfaceAddress) -> Request:
@@ -98,11 +101,13 @@ def _of_kind(name: str, value: object) -> tuple[str, object]:
     return f"IFLA_{name.upper()}", value
 
 
-def _address(index: int, address: InterfaceAddress) -> bytes:
+def _address(index: int, address: InterfaceAddress, protocol: int = 0) -> bytes:
     text, version = str(address.address), address.address.version
-    attributes = [("IFA_ADDRESS", text)]
+    attributes: list[tuple[str, Any]] = [("IFA_ADDRESS", text)]
     if version == 4:
         attributes.append(("IFA_LOCAL", text))
+    if protocol:
+        attributes.append(("IFA_PROTO", protocol))
     # IPv6 would first run duplicate address detection, for a second or more.
     header = {"family": FAMILY[version], "prefixlen": address.length, "index": index}
     _, of_address = _classes()

@@ -111,9 +111,9 @@ class Links:
         """Delete a link and all that stands on it."""
         self._do(link_messages.remove_link(index))
 
-    def add_address(self, index: int, address: InterfaceAddress) -> None:
-        """EEXIST if it is there: replacing an equal address would send all listeners an event."""
-        self._do(link_messages.add_address(index, address))
+    def add_address(self, index: int, address: InterfaceAddress, protocol: int = 0) -> None:
+        """EEXIST if it is there: replacing an equal address would send all listeners an event. `protocol` marks it."""
+        self._do(link_messages.add_address(index, address, protocol))
 
     def remove_address(self, index: int, address: InterfaceAddress) -> None:
         """EADDRNOTAVAIL if it is not there."""

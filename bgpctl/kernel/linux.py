@@ -37,21 +37,21 @@ from bgpctl.core.net.objects import (
     Sysctl,
     WorkloadFilter,
 )
-from bgpctl.kernel import decode, encode, inner_filter, masquerade, runs, sysctl, workload_filter
+from bgpctl.core.net.route_set import RouteSet
+from bgpctl.kernel import decode, encode, inner_filter, masquerade, route_metrics, runs, sysctl, workload_filter
 from bgpctl.kernel.dumps import Dumps, has_next_hop_objects, read
 from bgpctl.kernel.encapsulations import IMPLEMENTATIONS
 from bgpctl.kernel.encode import Batched
-from bgpctl.kernel.hints import hint
+from bgpctl.kernel.failures import failures_of, refused
 from bgpctl.kernel.links import Links, list_links
 from bgpctl.kernel.mirror import EVERYTHING, Mirror, Part, unconfirmed
-from bgpctl.kernel.netlink import CHUNK, Netlink, Refusal, Request
+from bgpctl.kernel.netlink import CHUNK, Netlink, Request
 from bgpctl.kernel.nexthop_emulation import NextHopEmulation
 from bgpctl.kernel.protocol import AUTO, Devices
 from bgpctl.kernel.scene import Scene
 from bgpctl.kernel.watch import Watch
 from bgpctl.ports import Kernel
 
-_ABSENT: Final = frozenset({errno.ESRCH, errno.ENOENT, errno.ENODEV, errno.EADDRNOTAVAIL})
 _TRIES: Final = 3
 """So often something is dumped in which another program changes things meanwhile."""
 _NOTIFIED_WITHIN_S: Final = 0.05
@@ -250,20 +250,28 @@ class LinuxKernel(Kernel):
         return self._watch.acting(dumping_routes=routes > few)
 
     def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
-        run = runs.run_of(kind, ops, scene.indexes) if self._emulation is None else None
+        unset = kind is Route and route_metrics.may_be_taken_over(ops, self._present_routes())
+        run = runs.run_of(kind, ops, scene.indexes, unset=unset) if self._emulation is None else None
         if run:
-            yield from _refused(ops, self._netlink.request_run(run))
+            yield from refused(ops, self._netlink.request_run(run))
             return
         sent: list[tuple[Op, Request]] = []
         for op in ops:
             try:
                 if self._emulation is None:
-                    sent.append((op, _request(op, scene)))
+                    sent.append((op, _request(op, scene, unset=unset)))
                 else:
                     sent += [(op, request) for request in self._requests(self._emulation, op, scene)]
             except OSError as error:
-                yield from _failures(op, error)
-        yield from _refused([op for op, _ in sent], self._netlink.request([request for _, request in sent]))
+                yield from failures_of(op, error)
+        yield from refused([op for op, _ in sent], self._netlink.request([request for _, request in sent]))
+
+    def _present_routes(self) -> RouteSet:
+        """As they were observed last."""
+        if self._watch is None:
+            return self._dumps.last_routes
+        with self._watch.paused():
+            return self._watch.mirror.dataplane.route_set
 
     @staticmethod
     def _requests(emulation: NextHopEmulation, op: Op, scene: Scene) -> Iterable[Request]:
@@ -293,7 +301,7 @@ class LinuxKernel(Kernel):
             else:
                 self._remove(op.object, scene)
         except OSError as error:
-            yield from _failures(op, error)
+            yield from failures_of(op, error)
 
     def _put(self, obj: KernelObject, scene: Scene) -> None:
         match obj:
@@ -352,24 +360,18 @@ class LinuxKernel(Kernel):
 
     def _put_address(self, wanted: LinkAddress, scene: Scene) -> None:
         with suppress(FileExistsError):
-            self._links.add_address(scene.index(wanted.link), wanted.address)
+            self._links.add_address(scene.index(wanted.link), wanted.address, wanted.protocol)
 
 
-def _refused(ops: Sequence[Op], refusals: Iterable[Refusal]) -> Iterator[Failure]:
-    """Each operation of `ops`, that of each request, once."""
-    reported: set[Op] = set()
-    for refusal in refusals:
-        op = ops[refusal.place]
-        if op not in reported and not _was_absent(op, refusal.errno):
-            reported.add(op)
-            yield _failure(op, refusal.errno, refusal.text)
-
-
-def _request(op: Op, scene: Scene) -> Request:
-    """Raises OSError without asking the kernel: no such link, or one where the object has another meaning."""
+def _request(op: Op, scene: Scene, *, unset: bool = False) -> Request:
+    """
+    `unset`: a route without metrics has none that another one has. Raises OSError without asking the kernel: no such
+    link, or one where the object has another meaning.
+    """
     obj = op.object
     if isinstance(obj, Route):  # first, because there are most of them
-        return encode.remove(obj, 0) if isinstance(op, Remove) else encode.put(obj, scene.index_or_0(obj.link))
+        index = scene.index_or_0(obj.link)
+        return encode.remove(obj, 0) if isinstance(op, Remove) else encode.put(obj, index, unset=unset)
     if not isinstance(obj, Batched):
         raise TypeError(obj)
     if isinstance(obj, FdbEntry) and scene.kind(obj.link).entries_version() is None:
@@ -380,17 +382,3 @@ def _request(op: Op, scene: Scene) -> Request:
         # A next-hop object is removed by number, as a route is by its key: no link is needed for either.
         return encode.remove(obj, scene.index(obj.link) if isinstance(obj, FdbEntry | Neighbour) else 0)
     return encode.put(obj, scene.index_or_0(None if isinstance(obj, NextHopGroup) else obj.link))
-
-
-def _failures(op: Op, error: OSError) -> Iterator[Failure]:
-    code = error.errno or errno.EIO
-    if not _was_absent(op, code):
-        yield _failure(op, code, error.strerror or str(error))
-
-
-def _was_absent(op: Op, code: int) -> bool:
-    return isinstance(op, Remove) and code in _ABSENT
-
-
-def _failure(op: Op, code: int, text: str = "") -> Failure:
-    return Failure(op, code, text, hint(op.object, code))

@@ -375,29 +375,38 @@ class MirrorBuilder:
 
 
 class _RouteChanges:
-    """Routes in the making, by key, over a set of them. A shard of it is indexed when it is first asked."""
+    """Routes in the making, by key, over a set of them. A shard of it is indexed when it is asked a second time."""
 
     def __init__(self, start: RouteSet) -> None:
         self._start = start
         self._changed: dict[RouteKey, list[Route]] = {}
-        self._shards: dict[ShardKey, dict[Prefix, list[Route]]] = {}
+        self._before: dict[RouteKey, list[Route]] = {}
+        self._shards: dict[ShardKey, dict[Prefix, list[Route]] | None] = {}
 
     def with_key(self, key: RouteKey) -> list[Route]:
         return self._changed[key] if key in self._changed else self._at_start(key)
 
     def _at_start(self, key: RouteKey) -> list[Route]:
-        table, prefix, metric = key
-        same = self._shard(prefix).get(prefix, ())
-        return [route for route in same if (route.table, route.metric) == (table, metric)]
+        if key not in self._before:
+            table, prefix, metric = key
+            same = self._near(prefix)
+            self._before[key] = [
+                route for route in same if route.prefix == prefix and (route.table, route.metric) == (table, metric)
+            ]
+        return self._before[key]
 
-    def _shard(self, prefix: Prefix) -> Mapping[Prefix, list[Route]]:
+    def _near(self, prefix: Prefix) -> Iterable[Route]:
+        """Some routes, among them all to this prefix."""
         at = shard_of(prefix)
         if at not in self._shards:
-            shard: dict[Prefix, list[Route]] = {}
+            self._shards[at] = None
+            return self._start.at(prefix)
+        indexed = self._shards[at]
+        if indexed is None:
+            indexed = self._shards[at] = {}
             for route in self._start.at(prefix):
-                shard.setdefault(route.prefix, []).append(route)
-            self._shards[at] = shard
-        return self._shards[at]
+                indexed.setdefault(route.prefix, []).append(route)
+        return indexed.get(prefix, ())
 
     def change(self, key: RouteKey, routes: list[Route]) -> None:
         self._changed[key] = routes

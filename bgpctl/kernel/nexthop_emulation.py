@@ -56,7 +56,8 @@ class NextHopEmulation:
             if shown and shown.protocol == PROTOCOL:
                 known = self._routes.get(key_of(shown))
                 shown = shown._replace(next_hop=0)
-                if known and decode.route_next_hops(body, names) == self._expansion(known):
+                is_known = known is not None and known.mtu_bytes == shown.mtu_bytes
+                if known and is_known and decode.route_next_hops(body, names) == self._expansion(known):
                     seen[key_of(known)] = shown = known
             if shown:
                 yield shown

@@ -24,6 +24,7 @@ from bgpctl.kernel.encode import (
     FAMILY,
     RTA_DST,
     RTA_GATEWAY,
+    RTA_METRICS,
     RTA_MULTIPATH,
     RTA_NH_ID,
     RTA_OIF,
@@ -91,6 +92,8 @@ def _form(body: bytes) -> _Form | None:
     if any(size != _WORD_BYTES for kind, _, size in found if kind in _USED):
         return None
     kinds = {kind for kind, _, _ in found}
+    if RTA_METRICS in kinds:
+        return None
     if RTA_NH_ID not in kinds and kinds & _RARE_PATHS:
         return None
     return _Form(tuple(place - _WORD_BYTES for _, place, _ in found), used)
@@ -168,5 +171,6 @@ def _rows(columns: _Columns, names: Names) -> Iterator[Route]:
         columns.numbers(RTA_PRIORITY),
         columns.numbers(RTA_TABLE, columns.octets(4)),
         columns.octets(5),
+        repeat(0, columns.count),
     )
     return map(_new, repeat(Route), zip(*fields, strict=True))

@@ -35,17 +35,17 @@ _ID_AT: Final = (NHMSG.size + _HEAD_BYTES) // _WORD_BYTES
 _NEXT_HOP: Final = Route._fields.index("next_hop") - 1
 
 
-def run_of(kind: type, ops: Sequence[Op], indexes: Mapping[str, int]) -> Run | None:
+def run_of(kind: type, ops: Sequence[Op], indexes: Mapping[str, int], *, unset: bool = False) -> Run | None:
     """
     The requests of operations on objects of one kind; None if they have to be packed one by one. `indexes` are the
-    interface indexes by the name of a link.
+    interface indexes by the name of a link; `unset` is that of encode.put.
     """
     if kind is Route:
-        return _of_routes(ops)
+        return _of_routes(ops, unset=unset)
     return _of_next_hops(ops, indexes) if kind is NextHop else None
 
 
-def _of_routes(ops: Sequence[Op]) -> Run | None:
+def _of_routes(ops: Sequence[Op], *, unset: bool) -> Run | None:
     """Routes that differ in their networks, of one length, and in their next-hop objects."""
     routes = ops.routes if isinstance(ops, RouteOps) else cast(list[Route], [op.object for op in ops])
     verbs = (ops.verb,) if isinstance(ops, RouteOps) else tuple(map(type, ops))
@@ -56,7 +56,7 @@ def _of_routes(ops: Sequence[Op]) -> Run | None:
     if routes[0].link or not _are_uniform((verbs, versions, lengths, *columns)):
         return None
     is_put = verbs[0] is Put
-    request = put(routes[0], 0) if is_put else remove(routes[0], 0)
+    request = put(routes[0], 0, unset=unset) if is_put else remove(routes[0], 0)
     words = {_NETWORK_AT + place: column for place, column in enumerate(_network_words(versions[0], networks))}
     if is_put and next_hops[0]:
         words[len(request.body) // _WORD_BYTES - 1] = array("I", next_hops)

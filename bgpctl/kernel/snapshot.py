@@ -102,12 +102,7 @@ def _details(dumped: Iterable[bytes], names: Mapping[int, str]) -> Iterator[tupl
         if route:
             hops = sorted(decode.route_next_hops(body, names), key=str) if several else []
             source = decode.address(found[_RTA_PREFSRC]) if _RTA_PREFSRC in found else None
-            yield route, RouteDetails(tuple(hops), source, _mtu(found))
-
-
-def _mtu(found: Mapping[int, bytes]) -> int:
-    metrics = attributes(found.get(_RTA_METRICS, b""))
-    return decode.u32(metrics[_RTAX_MTU]) if _RTAX_MTU in metrics else 0
+            yield route, RouteDetails(tuple(hops), source, route.mtu_bytes)
 
 
 def _local(dumped: Iterable[bytes], names: Mapping[int, str]) -> Iterator[Route]:

@@ -191,8 +191,12 @@ class _Rules(NamedTuple):
     @property
     def members_only(self) -> str:
         """The match of packets that only members may send: of BGP, and of the channel between agents."""
-        ports = {self.bgp_port, *self.former} | ({self.channel_port} if self.channel_port else set())
-        return f"meta l4proto 6 th dport {{ {', '.join(map(str, sorted(ports)))} }}"
+        return f"meta l4proto 6 th dport {{ {', '.join(map(str, sorted(self.closed)))} }}"
+
+    @property
+    def closed(self) -> frozenset[int]:
+        """The TCP ports of nodes that are for members only."""
+        return frozenset((self.bgp_port, *self.former, self.channel_port)) - {0}
 
     @property
     def comment(self) -> str:
@@ -218,7 +222,7 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     yield _Chain("of_tcp", tuple(f"{rules.members_only} {to} goto bgp" for to, _ in outside))
     to_tunnels = (f"meta l4proto 17 th dport {port} {to} goto tunnel" for port in rules.udp_ports for to, _ in outside)
     yield _Chain("of_udp", tuple(to_tunnels))
-    yield _Chain("protocols", (f"meta l4proto vmap {{ {_OF_PROTOCOL} }}",))
+    yield _Chain("protocols", (*_usual(rules), f"meta l4proto vmap {{ {_OF_PROTOCOL} }}"))
     missing = "fib saddr . iif oif missing goto source"
     yield _Chain("unknown", (*_DISCOVERY, _LINK_LOCAL, missing, *noting, "goto protocols"))
     first = (f"meta iifgroup != {WORKLOADS} accept", *(f"{match} goto protocols" for match in known), "goto unknown")
@@ -226,7 +230,13 @@ def _chains(rules: _Rules) -> Iterator[_Chain]:
     strange = (f"{ip} saddr != @neighbours{version}" for version, ip in _VERSIONS.items())
     ends = zip((of_pool for _, of_pool in outside), strange, strict=True)
     to_node = (f"{rules.members_only} {of_pool} {other} goto bgp" for of_pool, other in ends)
-    yield _Chain("input", (*to_node, f'accept comment "{rules.comment}"'), "input")
+    yield _Chain("input", ("meta l4proto != 6 accept", *to_node, f'accept comment "{rules.comment}"'), "input")
+
+
+def _usual(rules: _Rules) -> Iterator[str]:
+    """Most packets pass by these, which cost less than to look up a protocol."""
+    for protocol, ports in ((6, rules.closed), (17, rules.udp_ports)):
+        yield " ".join((f"meta l4proto {protocol}", *(f"th dport != {port}" for port in sorted(ports)), "accept"))
 
 
 def _chain(chain: _Chain) -> str:

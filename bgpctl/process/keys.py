@@ -12,16 +12,25 @@ Refuses to know: who may ask whom (agent/channel.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ipaddress
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bgpctl import filesystem
@@ -29,6 +38,8 @@ from bgpctl.channel import CA_FILE, NODE_FILE
 
 _CA_KEY: Final = "ca.key"
 NODES: Final = "nodes"
+SERVICE: Final = "bgpctl:"
+"""Begins the URI in the certificate of a service that is no node."""
 CA_DAYS: Final = 3650
 NODE_DAYS: Final = 365
 _SKEW: Final = timedelta(hours=1)
@@ -67,23 +78,120 @@ def issue(directory: Path, node: str, *, days: int = NODE_DAYS) -> Path:
     Raises:
         KeysError: there is no CA, or it has expired, or files cannot be read or written.
     """
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certified(directory, key.public_key(), [x509.DNSName(node)], days)
+    place = directory / NODES / node
+    with _directory(directory / NODES):
+        install(place, certificate + _private(key), ca_of(directory))
+    return place
+
+
+def install(place: Path, node_file: bytes, ca: bytes) -> None:
+    """Put a node's files into its directory, in place of former ones. Raises KeysError."""
+    with _directory(place) as handle:
+        filesystem.replace(handle, CA_FILE, ca, mode=0o644)
+        filesystem.replace(handle, NODE_FILE, node_file)
+
+
+def issue_for(directory: Path, place: Path, service: str, addresses: Iterable[str] = ()) -> None:
+    """
+    A new key and certificate in the one file `place`, for a service of the cluster that is no node: its name is a URI,
+    which no node's certificate has, beside the addresses by which TLS clients know it. Raises KeysError.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.UniformResourceIdentifier(f"{SERVICE}{service}"), *map(_ip, addresses)]
+    certificate = _certified(directory, key.public_key(), names, NODE_DAYS)
+    write_private(place, certificate + _private(key))
+
+
+def _ip(text: str) -> x509.IPAddress:
+    return x509.IPAddress(ipaddress.ip_address(text))
+
+
+def certify(directory: Path, public_key: str, node: str, *, days: int = NODE_DAYS) -> str:
+    """
+    A certificate in PEM for a node's public key in PEM, which is an elliptic one. Raises KeysError: there is no CA, or
+    it is no such key.
+    """
+    try:
+        key = load_pem_public_key(public_key.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeysError("the public key cannot be read as PEM") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise KeysError("the public key is none of ECDSA P-256")
+    return _certified(directory, key, [x509.DNSName(node)], days).decode()
+
+
+def kept_key(place: Path) -> tuple[str, bytes]:
+    """
+    The key of a certificate that is to be asked for: the public half in PEM, and the private one for `NODE_FILE`. It
+    is made where the file is absent, so that one who asks again has the same. Raises KeysError.
+    """
+    try:
+        with _directory(place.parent) as handle:
+            if not place.exists():
+                filesystem.replace(handle, place.name, _private(ec.generate_private_key(ec.SECP256R1())))
+            private = filesystem.read_ours(handle, place.name)
+            key = load_pem_private_key(private, None)
+    except OSError as error:
+        raise KeysError(f"{place}: {error.strerror or error}") from error
+    except ValueError:  # its message may quote the key
+        raise KeysError(f"{place} cannot be read as PEM; remove it") from None
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public.decode(), private
+
+
+def write_private(place: Path, content: bytes) -> None:
+    """A file for its owner alone, in a directory that is made where it is absent. Raises KeysError."""
+    try:
+        with _directory(place.parent) as handle:
+            filesystem.replace(handle, place.name, content)
+    except OSError as error:
+        raise KeysError(f"{place}: {error.strerror or error}") from error
+
+
+def ca_of(directory: Path) -> bytes:
+    """The certificate of the CA, in PEM. Raises KeysError."""
+    with _directory(directory) as handle:
+        return _pem(_authority(handle, directory)[1])
+
+
+def serial_of(certificate: str) -> str:
+    """The serial number of a certificate in PEM, in hexadecimal digits."""
+    return f"{x509.load_pem_x509_certificate(certificate.encode()).serial_number:x}"
+
+
+def revocations(directory: Path, serials: Iterable[str]) -> str:
+    """The CA's list of revoked certificates (RFC 5280, section 5) in PEM, as long valid as the CA. Raises KeysError."""
     with _directory(directory) as handle:
         ca_key, ca = _authority(handle, directory)
-    key = ec.generate_private_key(ec.SECP256R1())
-    made = _builder(x509.Name([]), ca.subject, key.public_key(), days, ca.not_valid_after_utc)
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(node)]), critical=True)
+    if not ca.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
+        raise KeysError(f"the CA in {directory} was made by a version that revoked nothing, and cannot revoke")
+    now = datetime.now(UTC)
+    made = x509.CertificateRevocationListBuilder(ca.subject, now - _SKEW, ca.not_valid_after_utc)
+    for serial in serials:
+        revoked = x509.RevokedCertificateBuilder(int(serial, 16), now - _SKEW).build()
+        made = made.add_revoked_certificate(revoked)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    made = made.add_extension(issuer, critical=False).add_extension(
+        x509.CRLNumber(int(now.timestamp())), critical=False
+    )
+    return made.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+def _certified(directory: Path, key: ec.EllipticCurvePublicKey, names: list[x509.GeneralName], days: int) -> bytes:
+    """A certificate in PEM for one who can be on both sides of TLS. Raises KeysError."""
+    with _directory(directory) as handle:
+        ca_key, ca = _authority(handle, directory)
+    made = _builder(x509.Name([]), ca.subject, key, days, ca.not_valid_after_utc)
+    made = made.add_extension(x509.SubjectAlternativeName(names), critical=True)
     made = made.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     made = made.add_extension(_usage(sign_certificates=False), critical=True)
     both_sides = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     made = made.add_extension(x509.ExtendedKeyUsage(both_sides), critical=False)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     made = made.add_extension(issuer, critical=False)
-    certificate = made.sign(ca_key, hashes.SHA256())
-    place = directory / NODES / node
-    with _directory(directory / NODES), _directory(place) as handle:
-        filesystem.replace(handle, CA_FILE, _pem(ca), mode=0o644)
-        filesystem.replace(handle, NODE_FILE, _pem(certificate) + _private(key))
-    return place
+    return _pem(made.sign(ca_key, hashes.SHA256()))
 
 
 def ends(place: Path) -> datetime:
@@ -138,7 +246,7 @@ def _usage(*, sign_certificates: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not sign_certificates,
         key_cert_sign=sign_certificates,
-        crl_sign=False,
+        crl_sign=sign_certificates,
         content_commitment=False,
         key_encipherment=False,
         data_encipherment=False,

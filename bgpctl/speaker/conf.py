@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from bgpctl.core.bgp import roles
-from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.bgp.speaker import PeerConnecting, Session, SpeakerConfig
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.speaker.session_patches import KEEPALIVE, ROLE, STRICT_ROLE
 
 BRIDGE: Final = "bridge"
@@ -39,15 +40,18 @@ process {name} {{
 
 # adj-rib-in: bgpctl keeps what is received; ExaBGP's copy would cost 3 KB a route.
 # manual-eor: an End-of-RIB sent on its own at restart would flush our routes at the peer (RFC 4724, section 4.1).
+_ACCEPTED: Final = "# accepted"
+"""Begins the line, before the block of a peer of a range, with which a new agent knows it."""
+
 _NEIGHBOR: Final = """\
-# {name}
+{accepted}# {name}
 neighbor {peer} {{
   description "{tag}";
 {facts}  family {{ {family}; }}
   capability {{
     route-refresh enable;
     graceful-restart {restart};
-    add-path disable;
+    add-path {add_path};
   }}
   adj-rib-in false;
   adj-rib-out true;
@@ -92,13 +96,19 @@ def tags(config: SpeakerConfig, secrets: Mapping[Address, str]) -> frozenset[str
     return frozenset(_tag(session, _facts(config, session, secrets.get(session.peer))) for session in config.sessions)
 
 
+def accepted_peers(text: str) -> tuple[PeerConnecting, ...]:
+    """The peers of ranges in a configuration file, with their AS."""
+    found = re.findall(rf"^{_ACCEPTED} (\S+) (\d+)$", text, re.MULTILINE)
+    return tuple(PeerConnecting(Address.parse(peer), Asn(int(asn))) for peer, asn in found)
+
+
 def is_tag(text: str) -> bool:
     """True if `text` can be one of `tags`."""
     return text.startswith(_TAG)
 
 
 VERSION_NAME: Final = "bgpctl_speaker_version"
-VERSION: Final = "4"
+VERSION: Final = "5"
 """
 Raised with every change of the patches after which they take other commands or write other lines: an ExaBGP that an
 earlier agent has started is started again then. Its peers keep their routes by graceful restart.
@@ -136,10 +146,12 @@ def redacted(text: str, secrets: Mapping[Address, str]) -> str:
 def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> str:
     facts = _facts(config, session, secret)
     return _NEIGHBOR.format(
+        accepted=f"{_ACCEPTED} {session.peer} {session.peer_asn}\n" if session.accepted else "",
         name=_printable(session.name),
         peer=session.peer,
         tag=_tag(session, facts),
         facts="".join(f"  {fact};\n" for fact in facts[1:]),
+        add_path="receive" if session.add_path else "disable",
         family=_FAMILIES[session.version],
         restart=session.restart_time_s,
         process=BRIDGE,
@@ -149,7 +161,7 @@ def _neighbor(config: SpeakerConfig, session: Session, secret: str | None) -> st
 def _facts(config: SpeakerConfig, session: Session, secret: str | None) -> tuple[str, ...]:
     """The statements that differ between neighbours; the first, which names the peer, opens the block."""
     return (
-        f"neighbor {session.peer} graceful-restart {session.restart_time_s}",
+        f"neighbor {session.peer} graceful-restart {session.restart_time_s}{' add-path' if session.add_path else ''}",
         f"local-address {session.local if session.bound else 'auto'}",
         f"router-id {config.router_id}",
         f"local-as {session.local_asn}",

@@ -21,6 +21,7 @@ from bgpctl.core.bgp.path import (
 from bgpctl.core.bgp.speaker import (
     DownKind,
     EndOfRib,
+    PeerConnecting,
     RefreshBegun,
     RefreshEnded,
     SessionDown,
@@ -32,6 +33,7 @@ from bgpctl.core.bgp.speaker import (
 from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
 from bgpctl.speaker import raw
 from bgpctl.speaker.patches import CONNECTING, N_BIT, NO_ANSWER
+from bgpctl.speaker.range_patches import CONNECTS
 
 _UNICAST: Final = {"ipv4 unicast": 4, "ipv6 unicast": 6}
 _VERSIONS: Final = {"ipv4": 4, "ipv6": 6}
@@ -91,6 +93,12 @@ class Received(NamedTuple):
     event: SpeakerEvent | None
 
 
+class Connects(NamedTuple):
+    """An address of a range has connected, and waits for a session."""
+
+    event: PeerConnecting
+
+
 class NeighborState(NamedTuple):
     """
     One session as ExaBGP lists it; `up_s` is None unless it is Established, `refreshes` is false if it is and the peer
@@ -135,7 +143,9 @@ class Unrecognised(NamedTuple):
     line: str
 
 
-Line: TypeAlias = Hello | Received | raw.Batch | Neighbors | Description | Advertised | Pong | Noise | Unrecognised
+Line: TypeAlias = (
+    Hello | Received | raw.Batch | Connects | Neighbors | Description | Advertised | Pong | Noise | Unrecognised
+)
 
 
 def decode(line: str) -> Line:
@@ -158,6 +168,8 @@ def _text(line: str) -> Line:
     match line.split():
         case ["exabgp", _]:
             return Pong()
+        case [word, address, asn] if word == CONNECTS:
+            return Connects(PeerConnecting(Address.parse(address), Asn(int(asn))))
         case ["description", *words]:
             return Description(" ".join(words).strip('";'))
         case _:
@@ -390,12 +402,15 @@ def joined(events: Iterable[SpeakerEvent]) -> Iterator[SpeakerEvent]:
 def _join(updates: list[Update]) -> Update:
     if len(updates) == 1:
         return updates[0]
-    last: dict[Prefix, Path | None] = {}
+    last: dict[tuple[Prefix, int | None], Path | None] = {}
     for update in updates:
-        last.update(dict.fromkeys(update.withdrawn))
-        last.update((path.prefix, path) for path in update.announced)
+        last.update(((prefix, None), None) for prefix in update.withdrawn)
+        last.update((pair, None) for pair in update.withdrawn_paths)
+        last.update(((path.prefix, path.path_id), path) for path in update.announced)
+    gone = [key for key, path in last.items() if path is None]
     return Update(
         updates[0].peer,
         announced=tuple(path for path in last.values() if path is not None),
-        withdrawn=tuple(prefix for prefix, path in last.items() if path is None),
+        withdrawn=tuple(prefix for prefix, path_id in gone if path_id is None),
+        withdrawn_paths=tuple((prefix, path_id) for prefix, path_id in gone if path_id is not None),
     )

@@ -17,8 +17,9 @@ from bgpctl.core.bgp.path import AsPath, AsSet, Attributes, RawAttribute
 from bgpctl.core.bgp.speaker import Announce, AskRefresh, EndSession, SendEndOfRib, SpeakerCommand, Withdraw
 from bgpctl.core.bgp.wire import encode as wire
 from bgpctl.core.bgp.wire.attributes import AGGREGATOR
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import sent_patches
+from bgpctl.speaker.range_patches import RANGES
 from bgpctl.speaker.raw_patches import NOTIFY
 from bgpctl.speaker.session_patches import OPENS
 
@@ -32,6 +33,11 @@ RELOAD: Final = "reload\n"
 _FAMILIES: Final = {4: "ipv4 unicast", 6: "ipv6 unicast"}
 _NONE: Final = Attributes()
 _SETS: Final = 1024
+
+
+def listen_ranges(ranges: Iterable[Prefix]) -> str:
+    """Connections from these addresses wait; understood by the patched ExaBGP alone."""
+    return " ".join((RANGES, *map(str, ranges))) + "\n"
 
 
 def order(command: SpeakerCommand, withdrawn: Attributes = _NONE) -> str:

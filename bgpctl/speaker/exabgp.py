@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.ports import Speaker, Unavailable
+from bgpctl.speaker import farewell
 from bgpctl.speaker.launch import RunDir
 from bgpctl.speaker.orders import Orders
 from bgpctl.speaker.supervisor import Supervisor
@@ -52,6 +54,9 @@ class ExabgpSpeaker(Speaker):
 
     def start(self, deliver: Callable[[SpeakerEvent], None]) -> None:
         self._run_dir.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before the first configuration is asked for: it would end the sessions with peers of ranges.
+        for event in self._run_dir.accepted_peers():
+            deliver(event)
         supervisor = Supervisor(self._run_dir, self._prefix, deliver, patched=self._patched, alone=self._alone)
         self._thread = threading.Thread(target=self._run, args=(supervisor,), name="speaker", daemon=True)
         self._thread.start()
@@ -68,11 +73,13 @@ class ExabgpSpeaker(Speaker):
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
         self._orders.put(tuple(commands))
 
-    def shutdown(self) -> None:
+    def shutdown(self, withdrawing: Collection[Prefix] = ()) -> None:
         """
         As the port states: SIGTERM, then SIGKILL; returns when ExaBGP has ended, after seconds at most. Its files are
         removed, its log stays. A later configuration starts it again.
         """
+        if withdrawing:
+            farewell.withdraw(self._run_dir.socket, withdrawing)
         if self._thread is None:
             self._end_alone()
             return

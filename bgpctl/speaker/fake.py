@@ -6,7 +6,7 @@ Refuses to know: time, and what a real peer would answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bgpctl.core.bgp.speaker import (
     SessionDown,
@@ -17,7 +17,7 @@ from bgpctl.core.bgp.speaker import (
     SpeakerDetached,
     SpeakerEvent,
 )
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.ports import Speaker
 
 
@@ -31,6 +31,7 @@ class FakeSpeaker(Speaker):
     Attributes:
         configs: every configuration that was asked for, oldest first.
         commands: every command that was not dropped, oldest first.
+        withdrawn: the prefixes that were withdrawn at its end.
         instance: grows with every crash.
     """
 
@@ -40,6 +41,7 @@ class FakeSpeaker(Speaker):
         self._established: frozenset[Address] = frozenset()
         self.configs: list[SpeakerConfig] = []
         self.commands: list[SpeakerCommand] = []
+        self.withdrawn: tuple[Prefix, ...] = ()
         self.instance = 1
         self.attached = False
 
@@ -56,7 +58,8 @@ class FakeSpeaker(Speaker):
             self.commands += commands
             self._on_send(tuple(commands))
 
-    def shutdown(self) -> None:
+    def shutdown(self, withdrawing: Collection[Prefix] = ()) -> None:
+        self.withdrawn += tuple(withdrawing)
         self._established = frozenset()
         self.close()
 

@@ -24,6 +24,7 @@ _EXTENDED_LENGTH: Final = 0x10
 _OPTIONAL: Final = 0x80
 _KINDS: Final = 0xC0
 """Optional and Transitive."""
+_PATH_ID_BYTES: Final = 4
 _SHORTEST_BYTES: Final = {_MP_REACH: 5, _MP_UNREACH: 3}
 _UNUSED: Final = 1000
 """So many attribute lists that no route has any more are kept at most."""
@@ -46,10 +47,13 @@ class KeptTable:
     Args:
         families: those of the session, as AFI and SAFI.
         message_bytes: the longest message of the session.
+        add_path: the families in which an identifier of four octets stands before each prefix (RFC 7911).
     """
 
-    def __init__(self, families: Iterable[tuple[int, int]], message_bytes: int) -> None:
-        self._families = [afi.to_bytes(2, "big") + bytes([safi]) for afi, safi in families]
+    def __init__(
+        self, families: Iterable[tuple[int, int]], message_bytes: int, add_path: Iterable[tuple[int, int]] = ()
+    ) -> None:
+        self._families, self._with_ids = list(map(_family, families)), frozenset(map(_family, add_path))
         self._message_bytes = message_bytes
         self._routes: dict[tuple[bytes, bytes], _Route] = {}
         self._shared: dict[_Route, _Route] = {}
@@ -81,7 +85,7 @@ class KeptTable:
             self._ended = True
             return
         for family, nlri in ((_IPV4, withdrawn), (unreach[:3], unreach[3:])):
-            for prefix in _prefixes(nlri) if family in self._families else ():
+            for prefix in self._prefixes(family, nlri) if family in self._families else ():
                 self._routes.pop((family, prefix), None)
         if reach[:3] in self._families:
             hop_end = 4 + reach[3]
@@ -91,8 +95,11 @@ class KeptTable:
             self._without_prefixes.add(others)
 
     def _put(self, route: _Route, nlri: bytes) -> None:
-        for prefix in _prefixes(nlri):
+        for prefix in self._prefixes(route.family, nlri):
             self._routes[route.family, prefix] = self._shared.setdefault(route, route)
+
+    def _prefixes(self, family: bytes, nlri: bytes) -> Iterator[bytes]:
+        return _prefixes(nlri, _PATH_ID_BYTES if family in self._with_ids else 0)
 
     def written(self, most_bytes: int) -> Iterator[bytes]:
         """
@@ -161,12 +168,20 @@ def _of_prefixes(code: int, flags: int, value: bytes, *, again: bool) -> bytes:
     return value
 
 
-def _prefixes(nlri: bytes) -> Iterator[bytes]:
-    """Each with its length in front; bits behind the length are cleared, so that equal prefixes are equal."""
+def _family(pair: tuple[int, int]) -> bytes:
+    afi, safi = pair
+    return afi.to_bytes(2, "big") + bytes([safi])
+
+
+def _prefixes(nlri: bytes, id_bytes: int) -> Iterator[bytes]:
+    """
+    Each with its identifier and its length in front; bits behind the length are cleared, so that equal prefixes are
+    equal.
+    """
     at = 0
     while at < len(nlri):
-        length = nlri[at]
-        end = at + 1 + (length + 7 >> 3)
+        length = nlri[at + id_bytes]
+        end = at + id_bytes + 1 + (length + 7 >> 3)
         if end > len(nlri):
             raise ValueError
         spare = -length & 7

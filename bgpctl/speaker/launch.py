@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from bgpctl import filesystem
-from bgpctl.core.bgp.speaker import SpeakerConfig
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.bgp.speaker import PeerConnecting, SpeakerConfig
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker import bridge, conf, patches
 
 _ALONE: Final = (sys.executable, "-I", "-S")
@@ -46,6 +46,7 @@ class Rendered:
         tags: the tags in ExaBGP's listing when this configuration is in force.
         peers: all peers.
         hold_time_s: the shortest of all sessions.
+        ranges: connections from these addresses wait for a session.
         secrets: never to be logged.
     """
 
@@ -56,6 +57,7 @@ class Rendered:
     peers: frozenset[Address]
     hold_time_s: int
     secrets: Mapping[Address, str]
+    ranges: tuple[Prefix, ...] = ()
 
     @property
     def text(self) -> str:
@@ -110,6 +112,13 @@ class RunDir:
                 shutil.copy(self.log, self.log.with_suffix(".log.1"))
                 os.truncate(self.log, 0)
 
+    def accepted_peers(self) -> tuple[PeerConnecting, ...]:
+        """The peers of ranges that an earlier agent has given sessions."""
+        try:
+            return conf.accepted_peers(self.conf.read_text())
+        except (OSError, ValueError):
+            return ()
+
     def log_tail(self) -> str:
         """The last lines that ExaBGP wrote."""
         try:
@@ -144,6 +153,7 @@ def prepare(config: SpeakerConfig, run_dir: RunDir) -> Rendered:
         peers=frozenset(session.peer for session in config.sessions),
         hold_time_s=min((session.hold_time_s for session in config.sessions), default=0),
         secrets=secrets,
+        ranges=config.ranges,
     )
 
 

@@ -103,6 +103,8 @@ class PendingConfig:
         if named := [session.name for session in config.sessions if session.role and not self._patched]:
             # Without a word, routes would leak that the operator thinks are kept in.
             return ConfigRejected(f"ExaBGP as it is (--unpatched) has no roles: peer {named[0]} has localRole")
+        if config.ranges and not self._patched:
+            return ConfigRejected(f"ExaBGP as it is (--unpatched) accepts no range of peers: {config.ranges[0]}")
         try:
             rendered = launch.prepare(config, self._run_dir)
             launch.install(rendered, self._run_dir, accepted, validated=not unproven)

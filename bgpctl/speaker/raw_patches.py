@@ -156,11 +156,16 @@ def _facts(negotiated: Any) -> str:
         "peer_as": int(negotiated.peer_as),
         "four_octet": bool(negotiated.asn4),
         "families": _pairs(negotiated.families),
-        "add_path": _pairs(family for family in negotiated.families if negotiated.addpath.receive(*family)),
+        "add_path": _with_path_ids(negotiated),
         "next_hop6": [[int(afi), int(safi)] for afi, safi, next_hop in negotiated.nexthop if int(next_hop) == 2],
         "extended_message": negotiated.msg_size == _EXTENDED_MESSAGE_BYTES,
     }
     return json.dumps(facts, separators=(",", ":"))
+
+
+def _with_path_ids(negotiated: Any) -> list[tuple[int, int]]:
+    """The families in which the peer sends path identifiers (RFC 7911)."""
+    return _pairs(family for family in negotiated.families if negotiated.addpath.receive(*family))
 
 
 def _pairs(families: Iterable[Any]) -> list[tuple[int, int]]:
@@ -180,7 +185,8 @@ def tables_of_peers_without_refresh() -> None:
 
     def _main(self: Any) -> Iterator[Any]:
         if self.proto and self.proto.negotiated.refresh == REFRESH.ABSENT:
-            self.proto.kept = table(_pairs(self.proto.negotiated.families), self.proto.negotiated.msg_size)
+            agreed = self.proto.negotiated
+            self.proto.kept = table(_pairs(agreed.families), agreed.msg_size, _with_path_ids(agreed))
         yield from main(self)
 
     def new_refresh(self: Any, refresh: Any) -> Iterator[Any]:

@@ -391,6 +391,8 @@ class Supervisor:
                     events += self._updates(channel, batch)
                 case decode.Received() as report:
                     events += self._noted(report)
+                case decode.Connects(event):
+                    events.append(event)
                 case decode.Neighbors(states):
                     self._pass_on(events)
                     events = []
@@ -500,6 +502,8 @@ class Supervisor:
         self._restarts = Backoff(Cause.SPEAKER_ENDED)
         _log.info("attached to ExaBGP", extra=_facts(exabgp_pid=exabgp.pid, established=len(established)))
         self._deliver(SpeakerAttached(exabgp.pid, established))
+        if self._channel is not None and self._patched:
+            self._channel.write(encode.listen_ranges(self._wanted.ranges if self._wanted else ()))
         for event in self._early.take(dict(established)):
             self._deliver(event)
 

@@ -6,9 +6,10 @@ Refuses to know: either of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from bgpctl.core.bgp.speaker import SpeakerCommand, SpeakerConfig, SpeakerEvent
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.ports import Speaker
 from bgpctl.speaker.bfd.supervisor import BfdSupervisor
 
@@ -31,11 +32,11 @@ class SpeakerWithBfd(Speaker):
     def send(self, commands: Sequence[SpeakerCommand]) -> None:
         self._bgp.send(commands)
 
-    def shutdown(self) -> None:
+    def shutdown(self, withdrawing: Collection[Prefix] = ()) -> None:
         try:
             self._bfd.shutdown()
         finally:
-            self._bgp.shutdown()
+            self._bgp.shutdown(withdrawing)
 
     def close(self) -> None:
         self._bfd.close()

@@ -149,9 +149,11 @@ def test_every_object_is_observed_as_it_was_put(rig: Rig) -> None:
         (FDB, FDB._replace(remote=Address.parse("10.0.0.99"))),
         (HOP, HOP._replace(link="eth0", gateway=Address.parse("10.0.0.2"), onlink=False)),
         (ROUTE, ROUTE._replace(next_hop=DIRECT.id)),
+        (ROUTE, ROUTE._replace(mtu_bytes=1400)),
         (ROUTE, Route(ROUTE.prefix, RouteType.BLACKHOLE)),
         (BLOCK, BLOCK._replace(type=RouteType.UNICAST, next_hop=DIRECT.id)),
         (ROUTE6, Route(ROUTE6.prefix, RouteType.BLACKHOLE)),
+        (ROUTE6, ROUTE6._replace(mtu_bytes=1400)),
         (TUNNEL, replace(TUNNEL, mtu_bytes=1400)),
         (DECAP, DECAP._replace(sources=(Address.parse("10.0.0.9"),))),
         (DECAP, DECAP._replace(sources=(), local=Address.parse("10.0.0.9"))),
@@ -167,6 +169,15 @@ def test_a_put_replaces_what_has_the_same_key(rig: Rig, before: KernelObject, no
     assert missing(rig.kernel, before, now) == {now}
     put(rig.kernel, now)
     assert missing(rig.kernel, before, now) == {before}
+
+
+def test_routes_by_a_next_hop_lose_their_mtu_again(rig: Rig) -> None:
+    many = tuple(Route(prefix, next_hop=HOP.id) for prefix in _blocks(50))
+    narrow = tuple(route._replace(mtu_bytes=1400) for route in many)
+    for routes, number in ((many, 50), (narrow, 50), (many, 1), (narrow, 1), (many, 50), (narrow, 50), (many, 50)):
+        put(rig.kernel, *STACK)
+        put(rig.kernel, *routes[:number])
+        assert missing(rig.kernel, *routes[:number]) == set()
 
 
 def test_a_put_never_leaves_two_objects_with_one_key(rig: Rig) -> None:

@@ -489,6 +489,38 @@ def test_a_sysctl_that_another_program_sets_is_an_event(watching: LinuxKernel, n
 
 
 @pytest.mark.parametrize("watching", [True], indirect=True)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net/ipv4/ip_forward",
+        "net/ipv4/conf/eth0/forwarding",
+        "net/ipv4/conf/eth0/rp_filter",
+        "net/ipv4/conf/all/rp_filter",
+        "net/ipv6/conf/all/forwarding",
+        "net/ipv6/conf/eth0/accept_ra",
+    ],
+)
+def test_a_sysctl_has_its_present_value_in_each_observation(watching: LinuxKernel, name: str) -> None:
+    put(watching, Sysctl(name, "1"))
+    for value in ("0", "1", "0"):
+        sysctl.write(Sysctl(name, value))
+        seen = watching.observe()
+        assert {one.value for one in seen.sysctls if one.name == name} == {value}
+        assert watching.observe() is seen
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
+def test_the_switches_of_a_link_that_comes_back_are_the_new_ones(watching: LinuxKernel) -> None:
+    name = "net/ipv4/conf/extra/rp_filter"
+    for value in ("1", "2"):
+        shell("link add extra type veth peer name extra1", "addr add 10.7.7.1/24 dev extra")
+        sysctl.write(Sysctl(name, value))
+        assert Sysctl(name, value) in watching.observe().sysctls
+        shell("link del extra")
+        assert all(one.name != name for one in watching.observe().sysctls)
+
+
+@pytest.mark.parametrize("watching", [True], indirect=True)
 def test_a_table_of_nftables_that_goes_during_an_operation_of_ours_is_missed(
     watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.store.etcd import workload_names
 from bgpctl.store.etcd.gateway import Gateway
 from bgpctl.store.etcd.kv import Kv
+from bgpctl.store.etcd.rights import permissions
 from bgpctl.store.etcd.workload_names import WORKLOADS, WorkloadNames, key_of
 from tests.etcds import Etcd
 from tests.waiting import wait_until
@@ -129,3 +130,10 @@ def test_before_the_store_was_read_not_all_is_known(store: Etcd) -> None:
         wait_until(lambda: key in store.kv("blue").read(key).entries, within_s=WITHIN_S)
     finally:
         early.close()
+
+
+def test_a_node_that_joined_has_the_rights_that_names_need() -> None:
+    rights = permissions("a1")
+    assert any(right.writes and key_of("a1").startswith(right.key) for right in rights)
+    assert not any(right.writes and key_of("a2").startswith(right.key) for right in rights)
+    assert any(right.key == WORKLOADS for right in rights)

@@ -82,6 +82,9 @@ def commands(block: Block) -> Iterator[Command]:
 
 
 _VARIES: Final = (
+    (r"\b\d{4}-\d\d-\d\dT\d\d:\d\dZ", "DATE"),
+    (r"\b[0-9a-f]{12}\b(?= )", "NUMBER"),
+    (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UUID"),
     (r"\b\d+(\.\d+)? m?s\b", "TIME"),
     (r"\b(\d+[dhms])+\b", "AGE"),
     (r"\d+ workload packets", "N workload packets"),

@@ -67,6 +67,7 @@ class Encapsulated(NamedTuple):
     tunnel: str
     packets: str
     match: str
+    topology: str = TOPOLOGY
 
 
 ENCAPSULATED: Final = {
@@ -141,7 +142,7 @@ _NO_DOCKER: Final = "*nat\nCOMMIT\n*filter\n:FORWARD ACCEPT\nCOMMIT\n"
 
 
 def rows(by: Encapsulated) -> Mapping[str, Row]:
-    """All faults of one lab, by name."""
+    """All faults of one lab over IPv4, by name."""
     return {**_of_kernels(), **_of_masks(), **_of_the_underlay(by), **(_of_ipip() if by.bgp else {})}
 
 
@@ -341,7 +342,7 @@ def _of_sessions() -> Mapping[str, Row]:
 def lab_with(by: Encapsulated, directory: Path, name: str) -> Iterator[Lab]:
     """A lab for all rows of an encapsulation, once it has converged."""
     file = directory / f"{by.encapsulation}.yaml"
-    file.write_text(TOPOLOGY.format(backend=by.backend, encapsulation=by.encapsulation, bgp=by.bgp))
+    file.write_text(by.topology.format(backend=by.backend, encapsulation=by.encapsulation, bgp=by.bgp))
     lab = labs.up(read_topology(file), name, keep=False)
     try:
         assert lab.wait(CONVERGE_S), lab_report(lab)

@@ -113,7 +113,7 @@ def test_the_wheel_has_every_file_of_the_package_and_the_unit(installed: Path) -
     (packages,) = (installed / "lib").glob("python3*/site-packages")
     assert files(packages / "bgpctl") == files(service.ROOT / "bgpctl")
     shared = {path.name for path in (installed / "share" / "bgpctl").iterdir()}
-    units = {"bgpctl-agent.service", "bgpctl-docker.service", "bgpctl-docker.socket", "bgpctl-resolver.service"}
+    units = {path.name for path in (service.ROOT / "packaging").glob("bgpctl-*.s*")}
     assert shared == {*units, "agent.env", "topologies", "prometheus", "grafana"}
     topologies = {path.name for path in (service.ROOT / "topologies").glob("*.yaml")}
     assert {path.name for path in files(installed / "share" / "bgpctl" / "topologies")} == topologies

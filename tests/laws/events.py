@@ -151,6 +151,7 @@ EVENTS: Final[tuple[Event, ...]] = (
     speaker.SpeakerAttached(2, ((B1, 7.0),)),
     speaker.SpeakerDetached("end of file"),
     speaker.SpeakerConfigRejected("no password"),
+    speaker.PeerConnecting(HOP.gateway or B1, Asn(65001)),
     speaker.SessionOpened(B1, Asn(64512), B1, 30, None, forwarding_preserved=False),
     speaker.SessionUp(B1),
     speaker.SessionDown(B1, "notification", notified=True),

@@ -73,6 +73,7 @@ def intents(draw: st.DrawFn) -> Intent:
         workload_mtu=draw(st.sampled_from([0, 1280, 1430])),
         tcp_mss=draw(st.sampled_from([0, 1360])),
         channel_port=draw(st.sampled_from([0, 9179])),
+        mtu_discovery=draw(st.booleans()),
     )
     return replace(intent, peers=draw(_peers(intent)) if backend is Backend.BIRD else ())
 
@@ -287,7 +288,8 @@ def _peer(draw: st.DrawFn, intent: Intent, name: str, number: int) -> Peer:
     if selector in by_name and draw(flags):
         # Named by itself: others may have its host name label, too.
         selected = [draw(st.sampled_from(selected))]
-    peer = draw(_with_options(intent, Peer(name, None, None, (), node_selector=selector)))
+    stated = Peer(name, None, None, (), node_selector=selector, add_path=draw(flags))
+    peer = draw(_with_options(intent, stated))
     of_nodes = draw(st.integers(0, 2)) == 0
     return draw(_of_nodes(intent, peer, selected) if of_nodes else _of_router(intent, peer, selected, number))
 

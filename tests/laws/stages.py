@@ -31,9 +31,10 @@ from bgpctl.core.fabric import next_hops
 from bgpctl.core.fabric.derive import BaseInput, Derivation, LearnedInput, MembersInput, Question, derived
 from bgpctl.core.fabric.desired import Links
 from bgpctl.core.fabric.next_hops import ResolutionInput
+from bgpctl.core.fabric.path_mtu import PathMtus
 from bgpctl.core.net import dataplane as dataplane_module
 from bgpctl.core.net import table
-from bgpctl.core.net.addresses import Asn, InterfaceAddress, Prefix
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, Surroundings, surroundings
 from bgpctl.core.net.objects import Link, LinkAddress, NextHop, NextHopGroup, Plain, Route, Sysctl
 from bgpctl.core.net.route_set import Difference, RouteSet
@@ -104,8 +105,8 @@ def _seen_before(field: str) -> Callable[..., Surroundings]:
 def _routes_with(field: str) -> Callable[..., object]:
     """The stage of routes is given one of its inputs as it was before."""
 
-    def instead(original: Any, own: RouteSet, tables: Any, resolution: Any, before: Any) -> object:
-        given = {"own": own, "hop_sets": tables, "resolution": resolution}
+    def instead(original: Any, own: RouteSet, tables: Any, resolution: Any, limits: Any, before: Any) -> object:
+        given = {"own": own, "hop_sets": tables, "resolution": resolution, "limits": limits}
         if before is not None:
             given[field] = getattr(before, field)
         return original(*given.values(), before)
@@ -127,7 +128,7 @@ _INPUTS: Final[Mapping[type, str]] = {
     # All fields but tables whose entries are compared one by one.
     VerdictInput: "ownership session_policy",
     ChoiceInput: "router_id",
-    Question: "intent node names best foreign prune_holds withdrawn",
+    Question: "intent node names best foreign prune_holds withdrawn path_mtus",
     BaseInput: "intent node foreign",
     LearnedInput: "pools versions names",
     MembersInput: "intent node versions",
@@ -170,7 +171,7 @@ MUTANTS: Final[Mapping[str, Mutant]] = {
     "routes: ids": _without(derive, "_leads_elsewhere", lambda _original, _before, _now: False),
     **{
         f"routes: {field}": _without(derive, "_routes", _routes_with(field))
-        for field in ("own", "hop_sets", "resolution")
+        for field in ("own", "hop_sets", "resolution", "limits")
     },
     **{
         f"surroundings: {field}": _without(reconcile, "surroundings", _seen_before(field))
@@ -210,7 +211,7 @@ def _choice(prefix: str, *peers: str, by: str = "") -> tuple[Prefix, Choice]:
         Candidate(peer, Asn(64512), internal=True, received=Received(path(prefix, peer), 0.0)) for peer in hops
     )
     reporter = member(INTENTS[1], by or peers[0]).address.address
-    return Prefix.parse(prefix), Choice(replace(best, peer=reporter), also=tuple(also))
+    return Prefix.parse(prefix), Choice(best._replace(peer=reporter), also=tuple(also))
 
 
 def _questions() -> Iterator[tuple[Question, Mapping[str, Question]]]:
@@ -241,9 +242,16 @@ def _questions() -> Iterator[tuple[Question, Mapping[str, Question]]]:
             "no way out": question._replace(foreign=surroundings(KERNEL.drop(default)).foreign),
             "foreign": question._replace(foreign=Dataplane()),
             "withdrawn": question._replace(withdrawn=frozenset(best)),
+            "path MTUs": question._replace(path_mtus=PathMtus(True, dict.fromkeys(_tunnel_ends(), 1380))),
             "prune holds": question._replace(prune_holds=(PruneHold(PruneHoldCode.SPEAKER_AWAY, "exabgp"),)),
         }
         yield question, others
+
+
+def _tunnel_ends() -> Iterator[tuple[str, Address]]:
+    """Paths by the links that any of the intents may use to b1."""
+    address = member(INTENTS[1], "b1").address.address
+    return ((link, address) for link in ("eth0", "tunl0", "vxlan.bgpctl"))
 
 
 def _kernels() -> Iterator[tuple[str, object, object]]:
@@ -306,8 +314,8 @@ def _rooms() -> Iterator[tuple[str, object, object]]:
     policy = _policy(INTENTS[0])
     router, (prefix, choice) = policy.session_policies[TOR], _choice("10.244.3.0/26", "b1")
     marked = replace(choice.best.received.path, communities=tuple((64512, number) for number in range(1200)))
-    best = replace(choice.best, received=Received(marked, 0.0))
-    paths = announceable(Table.of([(prefix, replace(choice, best=best))]))
+    best = choice.best._replace(received=Received(marked, 0.0))
+    paths = announceable(Table.of([(prefix, choice._replace(best=best))]))
     exported = ExportInput(policy, paths, lambda _: None, draining=False, accepts={})
     earlier = export_policy.routes_for(exported, router, None, Room(EXTENDED_MESSAGE_BYTES))
     yield "room", export_policy.routes_for(exported, router, earlier).routes, routes_for(exported, router).routes

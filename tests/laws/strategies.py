@@ -152,11 +152,11 @@ def _with_equals(draw: st.DrawFn, choice: Choice, choices: Sequence[Choice]) -> 
     """The choice with paths beside it that are as good: the same prefix at other nodes."""
     others = draw(st.lists(st.sampled_from([other.best for other in choices]), max_size=2, unique_by=lambda c: c.peer))
     equals = (
-        replace(other, received=Received(path(choice.best.path.prefix, other.peer), 0.0))
+        other._replace(received=Received(path(choice.best.path.prefix, other.peer), 0.0))
         for other in others
         if other.peer != choice.best.peer
     )
-    return replace(choice, also=tuple(equals))
+    return choice._replace(also=tuple(equals))
 
 
 @st.composite

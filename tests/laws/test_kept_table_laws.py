@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -11,7 +12,7 @@ import pytest
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.speaker import EndOfRib, Update
 from bgpctl.core.bgp.wire.events import events
-from bgpctl.core.bgp.wire.message import IPV6_UNICAST, SessionReset, UpdateMessage
+from bgpctl.core.bgp.wire.message import IPV4_UNICAST, IPV6_UNICAST, SessionReset, UpdateMessage
 from bgpctl.core.bgp.wire.update import decode
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.speaker.kept_table import KeptTable
@@ -110,3 +111,17 @@ def test_an_error_that_ends_the_session_is_found_again(seed: int) -> None:
     (before, ends), (after, ends_again) = outcome(sent), outcome(bodies(written(kept)))
     assert bool(ends_again) is bool(ends)
     assert ends or after == before
+
+
+def test_paths_with_identifiers_are_kept_each_by_itself() -> None:
+    """RFC 7911."""
+    session = replace(EXTERNAL, add_path=frozenset({IPV4_UNICAST}))
+    attributes = bytes.fromhex("40010100 40020602010000fde9 4003040a63000a")
+    routes = [identifier.to_bytes(4, "big") + bytes.fromhex("18ac1401") for identifier in (1, 2, 3)]
+    kept = KeptTable(FAMILIES, 4096, [(1, 1)])
+    kept.take(whole(b"\0\0" + len(attributes).to_bytes(2, "big") + attributes + b"".join(routes)))
+    kept.take(whole(len(routes[1]).to_bytes(2, "big") + routes[1] + b"\0\0"))
+    (again,) = bodies(written(kept))
+    meaning = decode(again, session)
+    assert isinstance(meaning, UpdateMessage)
+    assert [item.nlri.path_ids for item in meaning.announced] == [(1, 3)]

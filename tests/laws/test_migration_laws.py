@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from itertools import product
 from typing import NamedTuple
 
 from hypothesis import settings
@@ -383,3 +384,22 @@ def test_through_any_sequence_of_changes_every_node_reaches_every_other(
     run_state_machine_as_test(ChangingCluster, settings=settings(max_examples=RUNS))
     record_property("summary", f"migration: {ChangingCluster.runs} runs, no node out of reach at any operation")
     assert ChangingCluster.runs >= RUNS
+
+
+def test_two_nodes_that_read_two_changes_in_one_round_reach_each_other() -> None:
+    """Each pair of files, after each first one, with every probe answered: what random runs find only now and then."""
+    tried = 0
+    for family in FAMILIES:
+        for first, theirs, ours in product(family.views, repeat=3):
+            cluster = ChangingCluster()
+            cluster.hosts = {name: Host(first[name]) for name in family.names}
+            for host in cluster.hosts.values():
+                cluster.act(host, watched=False)
+            other, here = (cluster.hosts[name] for name in family.names[:2])
+            other.follow(theirs[other.view.here.name])
+            here.follow(ours[here.view.here.name])
+            replies = [reply for probe in here.migrate(0.0).probes if (reply := cluster.answer(here, probe))]
+            here.probe_results = with_replies(here.probe_results, replies, here.kernel, 0.0)
+            cluster.act(here)
+            tried += 1
+    assert tried > 1_000

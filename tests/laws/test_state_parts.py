@@ -48,6 +48,7 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.Woken: frozenset({"bgp", "kernel"}),
     agent.SelfCheckMismatch: frozenset({"kernel"}),
     speaker.SpeakerConfigRejected: frozenset({"bgp"}),
+    speaker.PeerConnecting: frozenset({"intent", "bgp"}),
     **dict.fromkeys(
         (speaker.SpeakerAttached, speaker.SpeakerDetached, *get_args(speaker.PeerEvent)), frozenset({"bgp", "kernel"})
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,7 @@ class Fault(NamedTuple):
 
 def any_fault(chance: random.Random) -> Fault:
     """One of all, at one of the nodes."""
-    return chance.choice(_KINDS)(chance.choice(sorted(BLOCKS)), chance)
+    return chance.choice(KINDS)(chance.choice(sorted(BLOCKS)), chance)
 
 
 def _others(node: str) -> list[str]:
@@ -145,11 +146,62 @@ def _tunnel_deleted(node: str, _: random.Random) -> Fault:
     return Fault("tunl0 deleted", node, _across(node), 6, lambda lab: _ip(lab, node, *act))
 
 
+def _link_down(node: str, _: random.Random) -> Fault:
+    """The kernel forgets all routes by the link. The one to the router is the distribution's, not the agent's."""
+    costs = frozenset(pair for other in _others(node) for pair in ((node, other), (other, node)))
+
+    def happens(lab: Lab) -> None:
+        (default,) = ip(lab, node, "route", "show", "default").splitlines()
+        _ip(lab, node, "link", "set", "eth0", "down")
+        time.sleep(_LASTS_S)
+        _ip(lab, node, "link", "set", "eth0", "up")
+        _ip(lab, node, "route", "add", *default.split())
+
+    return Fault("eth0 down", node, costs, _LASTS_S + 8, happens)
+
+
+def _foreign_route(node: str, chance: random.Random) -> Fault:
+    other = chance.choice(_others(node))
+    route = (BLOCKS[other], "via", f"10.{int(node[0] == 'b')}.0.254", "dev", "eth0", "proto", "bird")
+
+    def happens(lab: Lab) -> None:
+        _ip(lab, node, "route", "add", *route)
+        time.sleep(_LASTS_S)
+        _ip(lab, node, "route", "del", *route)
+
+    return Fault(f"foreign route to {other}", node, frozenset({(node, other)}), _LASTS_S + 2, happens)
+
+
+def _file_damaged(node: str, chance: random.Random) -> Fault:
+    """All nodes of the lab read one file."""
+    damage = chance.choice(["", "nodes: [", "\0", "pools: {blue: {cidr: 10.244.0.0/33}}\n"])
+
+    def happens(lab: Lab) -> None:
+        file = lab.topology.file
+        good = file.read_text()
+        file.write_text(damage)
+        time.sleep(_LASTS_S)
+        file.write_text(good)
+
+    return Fault(f"cluster file replaced by {damage!r}", node, frozenset(), 0, happens)
+
+
+def _run_directory_lost(node: str, _: random.Random) -> Fault:
+    """The agent ends, and whoever started it starts it again."""
+
+    def happens(lab: Lab) -> None:
+        shutil.rmtree(lab.run_dir(node))
+        wait_until(lambda: lab.agents[node].poll() is not None, within_s=30)
+        lab.start_agent(node)
+
+    return Fault("run directory lost", node, frozenset(), 0, happens)
+
+
 def _ip(lab: Lab, node: str, *words: str) -> None:
     ip(lab, node, *words)
 
 
-_KINDS: Final = (
+KINDS: Final = (
     _agent_killed,
     _agent_stopped,
     _agent_frozen,
@@ -160,4 +212,8 @@ _KINDS: Final = (
     _next_hops_flushed,
     _tunnel_down,
     _tunnel_deleted,
+    _link_down,
+    _foreign_route,
+    _file_damaged,
+    _run_directory_lost,
 )

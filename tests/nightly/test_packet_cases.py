@@ -20,6 +20,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.lab import netns
 from bgpctl.lab.lab import Lab
 from tests.lab.packet_cases import ENCAPSULATED, check, findings, lab_with, rows, run, summary, verified
+from tests.lab.packet_cases6 import ENCAPSULATED6, rows6
 from tests.lab.rig import kill
 from tests.topologies import read_cluster
 from tests.waiting import wait_until
@@ -27,7 +28,12 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="root: network namespaces")]
 
 ONLY = os.environ.get("BGPCTL_TEST_CASES", "")
-CASES = [(by, name) for by, item in ENCAPSULATED.items() for name in rows(item) if ONLY in f"{by} {name}"]
+ALL = {**ENCAPSULATED, **ENCAPSULATED6}
+ROWS = {
+    **{by: rows(item) for by, item in ENCAPSULATED.items()},
+    **{by: rows6(item) for by, item in ENCAPSULATED6.items()},
+}
+CASES = [(by, name) for by, names in ROWS.items() for name in names if ONLY in f"{by} {name}"]
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +41,13 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     by: str = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BGPCTL_AGENT_RUN_PROVE_EVERY_S", "1s")
-        with lab_with(ENCAPSULATED[by], tmp_path_factory.mktemp(by), f"pn{os.getpid()}-{by}") as made:
+        with lab_with(ALL[by], tmp_path_factory.mktemp(by), f"pn{os.getpid()}-{by}") as made:
             yield made
 
 
 @pytest.mark.parametrize(("lab", "by", "name"), [(by, by, name) for by, name in CASES], indirect=["lab"])
 def test_a_fault_is_named_by_every_command_and_mended_by_the_doctors(lab: Lab, by: str, name: str) -> None:
-    check(lab, name, rows(ENCAPSULATED[by])[name])
+    check(lab, name, ROWS[by][name])
 
 
 # Other files and other masks ---------------------------------------------------------------------------------------

@@ -346,7 +346,7 @@ def test_an_agent_understands_its_file_once_after_the_collector_was_told_to_rest
         assert bgpctl("agent", "run", "--node", "a1", "-f", file, "--run-dir", tmp_path).exit_code == 0
     finally:
         gc.set_threshold(*before)
-    assert thresholds == [100_000, 100_000]  # the second for what was edited meanwhile
+    assert thresholds == [500_000, 500_000]  # the second for what was edited meanwhile
     assert loaded[0] != loaded[1]
 
 

@@ -14,13 +14,16 @@ from bgpctl.speaker.launch import RunDir
 
 LEFT_OUT: Final = {
     "asyncio": "pyroute2 stands on it, but its messages do not",
+    "bgpctl.agent.config_changes": "imported by the first plan or edit",
     "bgpctl.agent.journal_file": "imported when a journal is written",
     "bgpctl.agent.metrics": "imported by the first scrape",
     "bgpctl.cli.operate": "another command",
     "bgpctl.cli.replay": "another command",
     "bgpctl.cli.show": "another command",
     "bgpctl.cli.validate": "another command",
+    "bgpctl.core.simulate.fleet": "for plans",
     "bgpctl.lab": "no part of an agent",
+    "bgpctl.store.etcd": "imported for a store in etcd",
     "importlib.metadata": "imported when a journal is written",
     "jsonschema": "for tests and editors",
     "netaddr": "imported for the first MAC address of a cluster file",
@@ -84,3 +87,16 @@ def test_exabgp_starts_without_asyncio_and_without_a_debugger() -> None:
     imported = modules_after(f"import runpy, sys; sys.argv = {argv}; runpy.run_path({program!r}, None, '__main__')")
     assert "exabgp.reactor.loop" in imported
     assert not imported & {"asyncio.base_events", "bdb", "ssl"}
+
+
+def test_exabgp_knows_the_names_of_ports_once_one_is_asked_for() -> None:
+    program = """
+import sys
+from bgpctl.speaker.patches import unused_modules
+unused_modules()
+from exabgp.bgp.message.update.nlri.flow import Port
+assert not hasattr(sys.modules["exabgp.protocol.ip.port"].Port, "names")
+assert Port.named("tcpmux+2") == Port.named("3") == 3
+assert len(sys.modules["exabgp.protocol.ip.port"].Port.names) > 4000
+"""
+    assert "exabgp.protocol.ip.port" in modules_after(program)

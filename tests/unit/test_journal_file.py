@@ -110,7 +110,7 @@ BAD: Final[Mapping[str, tuple[Callable[[str], str], str]]] = {
     "truth for a number": (_event({"EndOfRib": {"peer": "::1", "version": True}}), "3: .*: int expected, not True"),
     "a row too short": (
         _event({"Observed": {"dataplane": {"routes": [["::/0"]]}}}),
-        r"3: .*routes\[0\]: Route of 8 items",
+        r"3: .*routes\[0\]: Route of 9 items",
     ),
     "a value of no enum": (
         _event({"SessionDown": {"peer": "::1", "reason": "", "notified": True, "kind": "odd"}}),

@@ -50,7 +50,7 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
             "workload": True,
         },
     ),
-    (LinkAddress("a", InterfaceAddress(ONE, 32)), {"link": "b", "address": InterfaceAddress(ONE, 24)}),
+    (LinkAddress("a", InterfaceAddress(ONE, 32)), {"link": "b", "address": InterfaceAddress(ONE, 24), "protocol": 179}),
     (
         Decap("a", "eth0", ONE, (TWO,)),
         {"link": "b", "underlay": "eth1", "local": TWO, "sources": (ONE, TWO), "also": (TWO,)},
@@ -95,6 +95,7 @@ OBJECTS: list[tuple[KernelObject, dict[str, Any]]] = [
             "metric": 0,
             "table": 100,
             "protocol": 4,
+            "mtu_bytes": 1400,
         },
     ),
 ]

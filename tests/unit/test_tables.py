@@ -40,6 +40,7 @@ IDENTIFYING: Final = {
     "nodes": {"name", "address", "blocks", "tunnel_addresses"},
     "pools": {"name", "cidr", "encapsulated_to"},
     "blocks": {"block", "node", "pool"},
+    "services": {"service", "address", "node"},
     "configuration": set[str](),
     "events": set[str](),
 }
@@ -50,6 +51,20 @@ WORKLOAD: Final = {
     "addresses": ["10.244.1.10/32", "10.244.1.11/32"],
     "filtered": True,
     "dropped": [{"reason": "source", "packets": 4, "last": "10.244.1.12"}],
+}
+INSTANCE: Final = {
+    "service": "web",
+    "address": "192.0.2.80",
+    "node": "a1",
+    "here": True,
+    "workload": None,
+    "check": "http 8080/healthz every 1000 ms, rise 2, fall 3",
+    "state": "down",
+    "age_s": 41.0,
+    "announced_to": 0,
+    "failed": 3,
+    "failure": "GET http://192.0.2.80:8080/healthz: no answer within 1000 ms",
+    "failure_age_s": 0.4,
 }
 
 NAMED: Final = {
@@ -69,6 +84,8 @@ def body_of(view: str, *, long: bool) -> dict[str, Any]:
         body["workloads"] = [WORKLOAD]
     if view == "names":
         body["names"] = [NAMED]
+    if view == "services":
+        body["services"] = [INSTANCE]
     if view == "events":
         event = "UPDATE from b1: " + ", ".join(f"10.244.{number}.0/26" for number in range(20))
         body["events"] = [{"age_s": 41.0, "event": event, "commands": ["observe", "wake at 60 s"] * 9}]

@@ -13,6 +13,7 @@ from tests.service import PREFIX, ROOT, UNIT
 pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze")
 
 EXPOSURE_TENTHS = 26
+CLUSTER_EXPOSURE_TENTHS = 18
 RESOLVER_EXPOSURE_TENTHS = 25
 DOCKER_EXPOSURE_TENTHS = 31
 """It enters namespaces of containers, for which CAP_SYS_ADMIN is needed."""
@@ -68,6 +69,16 @@ def test_systemd_understands_every_line_of_the_units_for_docker(docker_units: li
 def test_systemd_rates_the_plugin_for_docker_as_little_exposed(docker_units: list[Path]) -> None:
     service = docker_units[0]
     assert analyze("security", "--offline=true", f"--threshold={DOCKER_EXPOSURE_TENTHS}", service).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["bgpctl-join", "bgpctl-etcd"])
+def test_the_services_of_a_cluster_are_understood_and_little_exposed(name: str, tmp_path: Path) -> None:
+    for file in (ROOT / "packaging").glob("bgpctl-*.s*"):
+        text = file.read_text().replace(f"{PREFIX}/bin/bgpctl", "/bin/true").replace("/usr/bin/etcd", "/bin/true")
+        (tmp_path / file.name).write_text(text)
+    service = tmp_path / f"{name}.service"
+    assert analyze("verify", service).stderr == ""
+    assert analyze("security", "--offline=true", f"--threshold={CLUSTER_EXPOSURE_TENTHS}", service).returncode == 0
 
 
 def test_dockers_socket_is_there_before_docker(docker_units: list[Path]) -> None:

@@ -20,18 +20,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from bgpctl.attach import ledger_file, netns, observe
+from bgpctl.attach import ledger_file, netns
 from bgpctl.attach.connect import connect_half
 from bgpctl.attach.docker import firewall, messages
 from bgpctl.attach.docker.messages import Body, EndpointRequest, Rejected
 from bgpctl.attach.docker.published import Published, PublishFailed
 from bgpctl.attach.ledger_file import LedgerFile, LedgerUnusable
+from bgpctl.attach.registry import Registry, docker_handle, settle
 from bgpctl.attach.status import NotPossible
 from bgpctl.attach.wiring import Wiring, device_of, gateway
-from bgpctl.attach.workloads import Times, devices, mtu_of, of_node, unplug
+from bgpctl.attach.workloads import Choice, Times, devices, given, mtu_of, of_node, unplug
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.ipam.allocate import allocate
 from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven
 from bgpctl.core.ipam.docker_pools import docker_pool
 from bgpctl.core.ipam.ledger import Endpoint, Ledger, Moment, Network, PublishedPort, Request, Workload
@@ -48,7 +48,7 @@ _FIRST: Final = 1
 _GATEWAYS: Final = 254
 
 Cluster = Callable[[], tuple[Intent, Node]]
-"""The cluster and this node as the cluster file has them now. Raises Rejected."""
+"""The cluster and this node as they are now. Raises Rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Driver:
     now: Callable[[], Times]
     joined: Callable[[Workload], None]
     published: Published
+    registry: Registry | None = None
 
     def answer(self, method: str, content: bytes) -> Body:
         """The answer to a request. Raises Rejected."""
@@ -82,7 +83,7 @@ class Driver:
     def request_pool(self, body: Body) -> Body:
         """IpamDriver.RequestPool. Nothing is noted: the name that is answered has all."""
         asked = messages.pool_request(body)
-        found = docker_pool(asked, NodeBlocks.of(*self.cluster()))
+        found = docker_pool(asked, NodeBlocks.of(*self.cluster()), claims=self.registry is not None)
         return messages.pool_answer(found, asked, gateway(asked.version, _FIRST))
 
     def request_address(self, body: Body) -> Body:
@@ -94,10 +95,14 @@ class Driver:
         pools, addresses = ((), (asked.address,)) if asked.address else ((asked.pool.name,), ())
         request = Request(_NAME, "", pools, addresses)
         with ledger_file.locked(self.directory) as file:
-            ledger = of_node(file, blocks.node)
-            busy = observe.in_use(blocks.prefixes, "")
-            (found,) = allocate(ledger, request, blocks, busy, self.now().moment, asked.pool.within)
-            file.write(ledger.with_reserved((found,), self.now().moment))
+            choice = Choice(of_node(file, blocks.node), request, self.now().moment, within=asked.pool.within)
+            settle(self.registry, choice.ledger)
+            try:
+                _, (found,) = given(choice, blocks, self.registry, docker_handle)
+                file.write(choice.ledger.with_reserved((found,), self.now().moment))
+            except BaseException:
+                settle(self.registry, file.read())
+                raise
         return messages.address_answer(found)
 
     def release_address(self, body: Body) -> Body:
@@ -220,6 +225,13 @@ class Driver:
     def release(self, address: Address, since: Moment | None = None) -> None:
         """Have an address be free that is reserved, and since this moment if one is given."""
         self._edit(lambda ledger: ledger.without_reserved(address, self.now().moment, since))
+        self.settle()
+
+    def settle(self) -> None:
+        """Have the registry, if there is one, agree with the ledger."""
+        if self.registry:
+            with ledger_file.locked(self.directory) as file:
+                settle(self.registry, file.read())
 
     def adopt(self, workload: Workload) -> None:
         """Have a workload in the ledger whose cable is there, unless it is there by now. Raises Rejected."""

@@ -66,7 +66,7 @@ class Rounds:
 
     def run(self) -> None:
         """One round. A failure is logged, and the next round tries again."""
-        for part in (self.mend, self.collect):
+        for part in (self.mend, self.collect, self.driver.settle):
             try:
                 part()
             except _FAILURES as error:

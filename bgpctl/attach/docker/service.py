@@ -21,6 +21,7 @@ from bgpctl.attach.docker.rounds import EVERY_S, Rounds
 from bgpctl.attach.docker.sandbox import Sandboxes
 from bgpctl.attach.docker.server import Server
 from bgpctl.attach.ledger_file import LedgerUnusable
+from bgpctl.attach.registry import Registry
 from bgpctl.attach.workloads import Times
 from bgpctl.core.ipam.ledger import Workload
 
@@ -34,7 +35,14 @@ class Places(NamedTuple):
     docker: Path
 
 
-def run(at: socket.socket, places: Places, cluster: Cluster, now: Callable[[], Times], ended: threading.Event) -> None:
+def run(
+    at: socket.socket,
+    places: Places,
+    cluster: Cluster,
+    now: Callable[[], Times],
+    ended: threading.Event,
+    registry: Registry | None = None,
+) -> None:
     """Serve at a socket until the end. Requests are answered from the beginning."""
     sandboxes = Sandboxes()
 
@@ -42,7 +50,7 @@ def run(at: socket.socket, places: Places, cluster: Cluster, now: Callable[[], T
         sandboxes.add(workload)
         calling.add(workload)
 
-    driver = Driver(places.directory, cluster, now, joined, Published())
+    driver = Driver(places.directory, cluster, now, joined, Published(), registry)
     calling = Calling(driver, places.docker)
     server = Server(at, driver.answer)
     threads = [

@@ -23,7 +23,7 @@ from bgpctl.core.bgp.session_handover import Handover
 from bgpctl.core.bgp.sessions import RESTART_TIME_S, speaker_config
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode
-from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.replacing import replace
 
 IGNORANCE_S: Final = 2.0 * RESTART_TIME_S
@@ -52,6 +52,7 @@ class Bgp:
         draining: the operator wants traffic to leave this node (GSHUT, RFC 8326).
         shut_down_peers: peers whose session the operator wants down.
         liveness: of the peers that have BFD, as far as it is known.
+        connected: addresses of configured ranges that have connected, with their AS, until their tables are down.
     """
 
     config: speaker.SpeakerConfig | None = None
@@ -69,6 +70,7 @@ class Bgp:
     draining: bool = False
     shut_down_peers: frozenset[Address] = frozenset()
     liveness: LivenessByPeer = field(default_factory=dict)
+    connected: Mapping[Address, Asn] = field(default_factory=dict)
 
     # Derived ---------------------------------------------------------------------------------------------------
 
@@ -171,8 +173,10 @@ class Bgp:
         The sessions that follow from the intent, and for a while the former ones (`keep_former`). `cluster_id` is that
         of the reflector that this node was until now.
         """
-        wanted = session_handover.without_peers(speaker_config(intent, node_name), self.shut_down_peers)
-        former = session_handover.without_peers(self.config, self.shut_down_peers) if keep_former else None
+        connected = {peer: asn for peer, asn in self.connected.items() if not self._is_over(peer)}
+        wanted = session_handover.without_peers(speaker_config(intent, node_name, connected), self.shut_down_peers)
+        gone = self.shut_down_peers | (self.connected.keys() - connected.keys())
+        former = session_handover.without_peers(self.config, gone) if keep_former else None
         role = session_handover.former_reflector(self.handover, cluster_id, intent.node(node_name), at_s)
         handover = replace(session_handover.begin(former, wanted, self.handover, intent, at_s), role=role)
         config = session_handover.merged(wanted, handover)
@@ -180,7 +184,22 @@ class Bgp:
         tables = adj_rib_in.expect(self.adj_rib_in, peers, at_s, RESTART_TIME_S)
         with_bfd = {session.peer for session in config.sessions if session.bfd} if config else set()
         known = {peer: found for peer, found in self.liveness.items() if peer in with_bfd}
-        return replace(self, config=config, handover=handover, adj_rib_in=tables, liveness=known)
+        accepted = {session.peer for session in config.sessions if session.accepted} if config else set()
+        connected = {peer: asn for peer, asn in connected.items() if peer in accepted}
+        return replace(self, config=config, handover=handover, adj_rib_in=tables, liveness=known, connected=connected)
+
+    def peer_connecting(self, event: speaker.PeerConnecting) -> Bgp:
+        """An address of a range wants a session; `with_sessions` knows whether it gets one, and forgets it if not."""
+        return replace(self, connected={**self.connected, event.peer: event.asn})
+
+    @property
+    def has_lost_accepted_peer(self) -> bool:
+        """True if a peer of a range has ended its session, and nothing of it is retained."""
+        return any(map(self._is_over, self.connected))
+
+    def _is_over(self, peer: Address) -> bool:
+        table = self.adj_rib_in.get(peer)
+        return table is not None and table.state is TableState.DOWN
 
     def handover_observed(self, at_s: float) -> Bgp:
         """The time since which other peers announce all that the former sessions announced."""

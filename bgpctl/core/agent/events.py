@@ -20,6 +20,7 @@ from bgpctl.core.migration.probes import Probe, ProbeReply
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.proof.note import Difference
+from bgpctl.core.services.health import Verdict
 from bgpctl.core.trace.firewall import Stop
 
 # Events --------------------------------------------------------------------------------------------------------
@@ -106,6 +107,13 @@ class ForwardingJudged:
 
 
 @dataclass(frozen=True, slots=True)
+class ServicesJudged:
+    """Instances of services that this node has are in another status than before."""
+
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SelfCheckMismatch:
     """A decision was made again without what had been taken over, and these parts of its result were others."""
 
@@ -143,8 +151,8 @@ KernelEvent: TypeAlias = KernelChanged | Observed | MirrorMismatch | KernelLost 
 MemberEvent: TypeAlias = Probed | PathsJudged | ConfigurationsCompared | ForwardingJudged
 """From packets to and from members, and from what stands in their way here."""
 
-OwnEvent: TypeAlias = Woken | SelfCheckMismatch
-"""From the agent itself."""
+OwnEvent: TypeAlias = Woken | ServicesJudged | SelfCheckMismatch
+"""From the agent itself, and its checks."""
 
 Event: TypeAlias = OperatorEvent | KernelEvent | MemberEvent | speaker.SpeakerEvent | OwnEvent
 

@@ -36,6 +36,11 @@ class OperatorIntent:
         return self.policy.cluster_id if self.policy else None
 
     @property
+    def discovers_mtu(self) -> bool:
+        """True if routes get the path MTU that probes have found."""
+        return self.in_force is not None and self.in_force.mtu_discovery
+
+    @property
     def prefix_limit(self) -> int:
         """The number of prefixes that a peer may announce."""
         return self.policy.limit if self.policy else PREFIX_LIMIT

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from bgpctl.core.fabric.path_mtu import LEAST_BYTES, Sizes
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.note import Difference
@@ -47,6 +48,12 @@ class KnownPath(NamedTuple):
 Known: TypeAlias = Mapping[PathKey, KnownPath]
 
 
+def is_limited(item: KnownPath) -> bool:
+    """True of a narrow path whose size is known, and of use to senders."""
+    passes_bytes = item.proof.passes_bytes if item.proof else 0
+    return item.verdict is Verdict.NARROW and passes_bytes >= LEAST_BYTES[item.path.probe.remote.version]
+
+
 @dataclass(frozen=True, slots=True)
 class Proofs:
     """
@@ -55,7 +62,10 @@ class Proofs:
         known: the paths by their keys.
         paths: the same paths, for the prover.
         is_asking: a path in use has no verdict yet.
-        is_broken: packets by a path in use are known to be lost.
+        is_broken: packets by a path in use are known to be lost, and no MTU of the routes helps.
+        is_narrow: large packets by a path in use are known to be lost, and of which size is known.
+        path_mtus: by link and address, the MTU of each path on which there was a verdict; 0 where that is the link's.
+        found_mtus: those of the routes in the kernel when it was first observed, by the ids of their next hops.
         stops: chains of other programs that end packets of workloads.
         differences: the members that have another configuration than this node.
         unreachable: the addresses of members of which no path is proven, and one is unreachable.
@@ -66,6 +76,9 @@ class Proofs:
     paths: tuple[MemberPath, ...] = ()
     is_asking: bool = False
     is_broken: bool = False
+    is_narrow: bool = False
+    path_mtus: Sizes = field(default_factory=dict)
+    found_mtus: Mapping[int, int] = field(default_factory=dict)
     unreachable: frozenset[Address] = frozenset()
     differences: tuple[Difference, ...] = ()
     stops: tuple[Stop, ...] = ()
@@ -110,14 +123,28 @@ class Proofs:
         paths = tuple(item.path for item in known.values())
         used = [item.verdict for item in known.values() if item.used]
         unreachable = frozenset(_unreachable(known.values()))
+        path_mtus = dict(self._sizes(known.values()))
         return replace(
             self,
             known=known,
             paths=self.paths if paths == self.paths else paths,
             is_asking=Verdict.ASKED in used,
-            is_broken=not BROKEN.isdisjoint(used),
+            is_broken=any(item.used and item.verdict in BROKEN and not is_limited(item) for item in known.values()),
+            is_narrow=any(item.used and is_limited(item) for item in known.values()),
+            path_mtus=self.path_mtus if path_mtus == self.path_mtus else path_mtus,
             unreachable=self.unreachable if unreachable == self.unreachable else unreachable,
         )
+
+    def _sizes(self, known: Iterable[KnownPath]) -> Iterator[tuple[tuple[str, Address], int]]:
+        """The MTU of each path. One that is lost, or that is searched anew, keeps what was known of it."""
+        for item in known:
+            link = item.path.probe.hop.link, item.path.probe.remote
+            if is_limited(item) and item.proof:
+                yield link, item.proof.passes_bytes
+            elif item.verdict is Verdict.PROVEN:
+                yield link, 0
+            elif link in self.path_mtus:
+                yield link, self.path_mtus[link]
 
     def is_proven(self, remote: Address) -> bool:
         """True if a path to the member with this address is proven, and none is broken."""

@@ -1,8 +1,9 @@
 """
 The one decision: from a whole observation, and all other known facts, to the next commands.
 
-Announcements follow the operations, because a peer may use a route as soon as it is announced. Sessions that are not
-needed any more, and the speaker itself, go last.
+Announcements follow the operations, because a peer may use a route as soon as it is announced. The address of a
+service is withdrawn before them, because others have it too. Sessions that are not needed any more, and the speaker
+itself, go last.
 
 Refuses to know: why the observation was requested.
 """
@@ -12,21 +13,23 @@ from __future__ import annotations
 from typing import Final
 
 from bgpctl.core.agent.events import Apply, Command, Configure, SendProbes, WakeAt
-from bgpctl.core.agent.sessions import advertise, end_handover, speak
+from bgpctl.core.agent.sessions import advertise, end_handover, forget_gone_peers, speak
 from bgpctl.core.agent.state import State
 from bgpctl.core.bgp import encap_community
 from bgpctl.core.bgp.adj_rib_out import SpeakerCommands
 from bgpctl.core.bgp.loc_rib import LocRib, select
 from bgpctl.core.bgp.possible_sources import PossibleSources
+from bgpctl.core.bgp.speaker import Withdraw
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.dataplane import drift
 from bgpctl.core.dataplane.plan import planned
 from bgpctl.core.fabric import Desired
 from bgpctl.core.fabric.derive import Question, derived
+from bgpctl.core.fabric.path_mtu import NO_PATH_MTUS, PathMtus, found_in
 from bgpctl.core.migration.next_step import MigrationStep, next_step
 from bgpctl.core.migration.probes import Probe
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.proof.paths import member_paths, paths_input
@@ -41,6 +44,8 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     observed = observed.sharing(state.kernel.observed) if state.kernel.observed else observed
     state, requests = _with_observation(state, observed, at_s)
     state, configure = end_handover(state, at_s)
+    state, forget = forget_gone_peers(state, at_s)
+    configure = forget or configure
     state = replace(state, bgp=state.bgp.with_ignorance(at_s).with_withdrawals())
     intent = state.intent.in_force
     node = intent.node(state.node) if intent else None
@@ -51,11 +56,21 @@ def reconcile(state: State, observed: Dataplane, at_s: float) -> tuple[State, tu
     migration_step = _migration_step(state, desired, intent, node, observed, at_s)
     state = _with_plan(state, migration_step, intent, node, observed, at_s)
     state = _with_paths(state, intent, node, observed)
+    had = _service_prefixes(state)
     state, announcements = advertise(state, at_s)
     state, send_probes = _send_probes(state, migration_step.probes, at_s)
     state, apply = _close_difference(state, at_s)
     state, stop = _stop_speaker(state)
-    return state, (*send_probes, *apply, *speak((*requests, *announcements)), *configure, *stop)
+    first = tuple(item for item in announcements if isinstance(item, Withdraw) and item.prefix in had)
+    rest = tuple(item for item in announcements if item not in first) if first else announcements
+    return state, (*speak(first), *send_probes, *apply, *speak((*requests, *rest)), *configure, *stop)
+
+
+def _service_prefixes(state: State) -> frozenset[Prefix]:
+    """The addresses of services as they were last advertised."""
+    return frozenset(
+        service.prefix for item in state.memo.advertised.values() for service in item.wanted.made_from.services
+    )
 
 
 # Known facts ---------------------------------------------------------------------------------------------------
@@ -65,6 +80,8 @@ def _with_observation(state: State, observed: Dataplane, at_s: float) -> tuple[S
     due = state.bgp.refreshes_due(at_s)
     bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
     bgp, refreshes = bgp.refresh_requested(due, at_s)
+    if state.kernel.observed is None and state.proofs.is_on:
+        state = replace(state, proofs=replace(state.proofs, found_mtus=found_in(observed.routes)))
     return replace(state, kernel=state.kernel.seen(observed), bgp=bgp), (*ends, *refreshes)
 
 
@@ -94,9 +111,17 @@ def _with_desired(state: State, intent: Intent, node: Node) -> tuple[State, Desi
         bgp.prune_holds,
         bgp.withdrawn,
         _possible_sources(state, before.desired.sources if before else None),
+        _path_mtus(state, before.made_from.path_mtus if before else NO_PATH_MTUS),
     )
     derivation = derived(question, before)
     return replace(state, memo=replace(state.memo, derivation=derivation)), derivation.desired
+
+
+def _path_mtus(state: State, before: PathMtus) -> PathMtus:
+    """The same object as before if nothing changed."""
+    proofs = state.proofs
+    now = PathMtus(True, proofs.path_mtus, proofs.found_mtus) if state.intent.discovers_mtu else NO_PATH_MTUS
+    return before if now == before else now
 
 
 def _possible_sources(state: State, before: PossibleSources | None) -> PossibleSources | None:

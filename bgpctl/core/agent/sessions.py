@@ -56,6 +56,11 @@ def end_handover(state: State, at_s: float) -> tuple[State, tuple[Command, ...]]
     return with_sessions(state, at_s, keep_former=at_s < handover.sessions_due_s)
 
 
+def forget_gone_peers(state: State, at_s: float) -> tuple[State, tuple[Command, ...]]:
+    """The session of a peer of a range goes with its table; should the peer come back, it gets another one."""
+    return with_sessions(state, at_s) if state.bgp.has_lost_accepted_peer else (state, ())
+
+
 def advertise(
     state: State, at_s: float, *, full_tables_to: Iterable[Address] | None = None
 ) -> tuple[State, SpeakerCommands]:
@@ -75,6 +80,7 @@ def advertise(
         links,
         draining=state.bgp.draining,
         accepts=accepted_by_kernel(observed) if observed else {},
+        services=state.services.announced(policy.ownership.intent, policy.ownership.node, observed),
     )
     bgp, advertised = state.bgp, state.memo.advertised
     if full_tables_to is None:

@@ -10,7 +10,7 @@ Refuses to know: the event that led to the state, and the commands that follow.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,9 @@ from bgpctl.core.agent.kernel_view import KernelView
 from bgpctl.core.agent.memo import Memo
 from bgpctl.core.agent.migration import Migration
 from bgpctl.core.agent.proofs import Proofs
+from bgpctl.core.agent.services import Services
 from bgpctl.core.net.replacing import replace
+from bgpctl.core.services.health import Verdict
 
 
 class Phase(enum.Enum):
@@ -45,6 +47,7 @@ class State:
         kernel: the objects that the kernel has, and should have.
         migration: how far a change of encapsulation is.
         proofs: the members that packets are known to reach.
+        services: the verdicts on this node's instances of services.
         attempts: operations on the kernel, and those that have to wait.
         since_s: when `phase` last changed.
         selfcheck_mismatches: how often a decision differed when it was made again without the memo.
@@ -57,6 +60,7 @@ class State:
     kernel: KernelView = field(default_factory=KernelView)
     migration: Migration = field(default_factory=Migration)
     proofs: Proofs = field(default_factory=Proofs)
+    services: Services = field(default_factory=Services)
     attempts: Attempts = field(default_factory=Attempts)
     phase: Phase = Phase.STARTING
     since_s: float = 0.0
@@ -64,9 +68,13 @@ class State:
     memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
 
-def begin(node: str, at_s: float, *, proving: bool = False) -> State:
-    """Nothing is known yet. `proving`: a prover is there, and convergence needs its verdicts."""
-    return State(node, proofs=Proofs(is_on=proving), since_s=at_s)
+def begin(node: str, at_s: float, *, proving: bool = False, verdicts: Iterable[Verdict] = ()) -> State:
+    """
+    Nothing is known yet but the `verdicts` on services that an earlier agent left. `proving`: a prover is there, and
+    convergence needs its verdicts.
+    """
+    services = Services().with_verdicts(verdicts)
+    return State(node, proofs=Proofs(is_on=proving), services=services, since_s=at_s)
 
 
 _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
@@ -80,6 +88,7 @@ _PHASES: Final[tuple[tuple[Phase, Callable[[State], bool]], ...]] = (
     (Phase.DEGRADED, lambda state: bool(state.kernel.unmet or state.bgp.peers_down or state.bgp.rejection)),
     (Phase.DEGRADED, lambda state: bool(state.kernel.shadows)),
     (Phase.DEGRADED, lambda state: state.proofs.is_broken or bool(state.proofs.differences)),
+    (Phase.DEGRADED, lambda state: state.proofs.is_narrow and not state.intent.discovers_mtu),
     (Phase.DEGRADED, lambda state: bool(state.proofs.stops)),
     (Phase.CONVERGING, lambda state: state.proofs.is_asking),
     (Phase.CONVERGED, lambda _: True),

@@ -60,6 +60,7 @@ from bgpctl.core.agent.events import (
     Probed,
     RefreshRequested,
     SelfCheckMismatch,
+    ServicesJudged,
     WakeAt,
     Woken,
 )
@@ -98,11 +99,22 @@ def _dispatched(state: State, event: Event, at_s: float) -> Step:
             return _from_kernel(state, event, at_s)
         case Probed() | PathsJudged() | ConfigurationsCompared() | ForwardingJudged():
             return _from_members(state, event, at_s)
-        case speaker.SpeakerAttached() | speaker.SpeakerDetached() | speaker.SpeakerConfigRejected():
+        case (
+            speaker.SpeakerAttached()
+            | speaker.SpeakerDetached()
+            | speaker.SpeakerConfigRejected()
+            | speaker.PeerConnecting()
+        ):
             return _from_speaker(state, event, at_s)
         case Woken():
             bgp, ends = state.bgp.expired(at_s, state.proofs.is_proven).failures_detected(at_s)
             return _observe(replace(state, bgp=bgp), *speak(ends), anyway=True)
+        case ServicesJudged():
+            # At once, whatever the kernel is busy with: packets go to an instance that does not answer.
+            after, announcements = advertise(
+                replace(state, services=state.services.with_verdicts(event.verdicts)), at_s
+            )
+            return after, speak(announcements)
         case SelfCheckMismatch():
             # The next observation takes nothing over, and its plan is the repair.
             mismatches = state.selfcheck_mismatches + 1
@@ -187,9 +199,11 @@ def _from_members(state: State, event: MemberEvent, at_s: float) -> Step:
 
 
 def _judged(state: State, verdicts: Sequence[PathVerdict]) -> Step:
-    """Routes follow only from which members are unreachable."""
+    """Routes follow only from which members are unreachable, and, where that is wanted, from the MTUs of paths."""
     after = replace(state, proofs=state.proofs.with_verdicts(verdicts))
-    return (after, ()) if after.proofs.unreachable is state.proofs.unreachable else _observe(after)
+    is_same = after.proofs.unreachable is state.proofs.unreachable
+    has_sizes = after.proofs.path_mtus is state.proofs.path_mtus or not state.intent.discovers_mtu
+    return (after, ()) if is_same and has_sizes else _observe(after)
 
 
 def _kernel_lost(state: State, reason: str, at_s: float) -> Step:
@@ -201,7 +215,9 @@ def _kernel_lost(state: State, reason: str, at_s: float) -> Step:
 
 
 def _from_speaker(
-    state: State, event: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected, at_s: float
+    state: State,
+    event: speaker.SpeakerAttached | speaker.SpeakerDetached | speaker.SpeakerConfigRejected | speaker.PeerConnecting,
+    at_s: float,
 ) -> Step:
     match event:
         case speaker.SpeakerAttached():
@@ -210,6 +226,8 @@ def _from_speaker(
             return _observe(replace(state, bgp=state.bgp.speaker_detached(at_s)))
         case speaker.SpeakerConfigRejected():
             return replace(state, bgp=state.bgp.config_rejected(event.reason)), ()
+        case speaker.PeerConnecting():
+            return with_sessions(replace(state, bgp=state.bgp.peer_connecting(event)), at_s)
         case _:
             assert_never(event)
 

@@ -157,8 +157,8 @@ def withdrawn(before: AdjRibIn, now: AdjRibIn) -> frozenset[Prefix]:
         prefix
         for peer, table in now.items()
         if peer in before and table.paths is not before[peer].paths and _has_withdrawn(before[peer], table)
-        for prefix in table.paths.changed_since(before[peer].paths)
-        if prefix not in table.paths
+        for prefix, _, path in table.paths.differences(before[peer].paths)
+        if path is None
     }
     return without_path(now, lost)
 

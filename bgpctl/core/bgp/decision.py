@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import AsSet, Path
 from bgpctl.core.bgp.peer_table import Received
@@ -38,12 +37,13 @@ class Lost(enum.Enum):
     ROUTER_ID = "router-id"
     CLUSTER_LIST = "cluster-list"
     PEER_ADDRESS = "peer-address"
+    PATH_ID = "path-id"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """
-    One path in a comparison, with what the session and the kernel add to it.
+    One path in a comparison, with what the session and the kernel add to it. It is made for every path that policy
+    lets in, so it is a tuple, as Choice is.
 
     Attributes:
         router_id: the peer's BGP identifier; its address stands in while that is unknown.
@@ -54,7 +54,7 @@ class Candidate:
     peer: Address
     peer_asn: Asn
     internal: bool
-    received: Received = field(compare=False)
+    received: Received
     router_id: Address | None = None
     cost: int | None = 0
     answers: bool = True
@@ -64,8 +64,7 @@ class Candidate:
         return self.received.path
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """
     The choice for one prefix.
 
@@ -87,8 +86,8 @@ class Choice:
 
 
 def choose(candidates: Iterable[Candidate]) -> Choice:
-    """The decision process over the candidates of one prefix, at least one, no two of one peer."""
-    left = sorted(candidates, key=lambda candidate: candidate.peer)
+    """The decision process over the candidates of one prefix, at least one; two of one peer have two identifiers."""
+    left = sorted(candidates, key=_source)
     if len(left) == 1:
         return Choice(left[0])
     lost: list[tuple[Candidate, Lost]] = []
@@ -104,7 +103,7 @@ def choose(candidates: Iterable[Candidate]) -> Choice:
             also.append(other)
         else:
             lost.append((other, _first_difference(best, other)))
-    return Choice(best, tuple(sorted(lost, key=lambda pair: pair[0].peer)), tuple(also))
+    return Choice(best, tuple(sorted(lost, key=lambda pair: _source(pair[0]))), tuple(also))
 
 
 def neighbour_as(candidate: Candidate) -> Asn:
@@ -145,13 +144,19 @@ _ELIMINATIONS: Final[tuple[tuple[Lost, Callable[[Candidate], int]], ...]] = (
 )
 """Each step removes the paths that do not have the lowest rank."""
 
-_TIE_BREAKS: Final = (Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS)
+
+def _source(candidate: Candidate) -> tuple[Address, int]:
+    return candidate.peer, candidate.path.path_id or 0
 
 
-def _tie_break(candidate: Candidate) -> tuple[Address, int, Address]:
+_TIE_BREAKS: Final = (Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS, Lost.PATH_ID)
+
+
+def _tie_break(candidate: Candidate) -> tuple[Address, int, Address, int]:
     """In the order of _TIE_BREAKS; a reflected path is its originator's (RFC 4456, section 9)."""
     path = candidate.path
-    return path.originator or candidate.router_id or candidate.peer, len(path.cluster_list), candidate.peer
+    router_id = path.originator or candidate.router_id or candidate.peer
+    return router_id, len(path.cluster_list), candidate.peer, path.path_id or 0
 
 
 def _first_difference(best: Candidate, other: Candidate) -> Lost:

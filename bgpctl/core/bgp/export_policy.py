@@ -1,7 +1,8 @@
 """
 Routes for each peer, as a value: the Adj-RIB-Out that should be.
 
-The order is Calico's: what BGP itself forbids, the export filters, then whatever lies in a pool that is exported.
+The order is Calico's: what BGP itself forbids, the export filters, then whatever lies in a pool that is exported, and
+the addresses of services.
 
 Refuses to know: the routes announced already (adj_rib_out.py), how a command is encoded.
 """
@@ -20,7 +21,7 @@ from bgpctl.core.bgp.path import Attributes
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.bgp.wire.encode import Room, fits
-from bgpctl.core.cluster.configuration import Community, NextHopMode
+from bgpctl.core.cluster.configuration import Community, NextHopMode, Service
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.net.addresses import Address, Prefix
@@ -69,6 +70,7 @@ class ExportInput:
             it gives the same answers.
         draining: this node is in graceful shutdown (RFC 8326).
         accepts: the tunnels that this node accepts packets from now, by IP version.
+        services: those of which this node's instance is well.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class ExportInput:
         *,
         draining: bool,
         accepts: Mapping[int, Iterable[Encapsulation]],
+        services: tuple[Service, ...] = (),
     ) -> None:
         self.policy = policy
         self.paths = paths
         self.link_of = link_of
         self.draining = draining
+        self.services = services
         self.accepts = {version: encap_community.communities(tunnels) for version, tunnels in accepts.items()}
         self._changed: dict[tuple[int, int], Collection[Prefix]] = {}
         self._alike: dict[object, AlikeExports] = {}
@@ -125,6 +129,7 @@ class PeerExportInput(NamedTuple):
     extended: tuple[int, ...]
     paths: Table[Candidate]
     room: Room
+    services: tuple[Service, ...] = ()
 
 
 class PeerExports(NamedTuple):
@@ -203,6 +208,7 @@ def routes_for(
         export_input.accepts.get(session_policy.session.version, ()) if session_policy.member else (),
         export_input.paths.best if passes_on else export_input.paths.external,
         room,
+        export_input.services,
     )
     known = before if before and is_same(before.made_from, read, but="paths") else None
     if known and known.made_from.paths is read.paths:
@@ -259,6 +265,13 @@ def _own(read: PeerExportInput, session_policy: SessionPolicy) -> Iterator[tuple
             found = _announced(read, session_policy, subject)
             if found is not None:
                 yield prefix, found
+    for service in read.services:
+        if service.prefix.version == session_policy.session.version:
+            marked = _with_communities(Attributes(local_pref=attributes.local_pref), service.communities)
+            subject = Subject(service.prefix, marked, learned=False, external=not session_policy.internal)
+            found = _announced(read, session_policy, subject)
+            if found is not None:
+                yield service.prefix, found
 
 
 def _learned(read: PeerExportInput, session_policy: SessionPolicy, candidate: Candidate) -> Attributes | None:
@@ -357,7 +370,8 @@ def _filtered(ownership: BlockOwnership, session_policy: SessionPolicy, subject:
     if match:
         return filters.operated(match.rule, subject.attributes) if match.rule.accept else None
     pool = ownership.pool(subject.prefix)
-    if pool is None or pool.disable_bgp_export:
+    is_kept_in = pool is None or pool.disable_bgp_export
+    if is_kept_in and not ownership.service(subject.prefix):
         return None
     covering = (item for item in ownership.intent.advertisements if item.cidr.covers(subject.prefix))
     return _with_communities(subject.attributes, (community for item in covering for community in item.communities))

@@ -11,14 +11,14 @@ Refuses to know: when this is done, and what follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import is_
 from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.decision import Candidate, Choice, choose
-from bgpctl.core.bgp.import_policy import Policy, verdict
+from bgpctl.core.bgp.import_policy import Judge, Policy
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
 from bgpctl.core.bgp.peer_table import PeerTable, Received
@@ -27,7 +27,7 @@ from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.ownership import BlockOwnership
 from bgpctl.core.cluster.reasons import RejectedPath, Rejection
 from bgpctl.core.net.addresses import Address, Prefix
-from bgpctl.core.net.table import Mapped, Table, is_same
+from bgpctl.core.net.table import Mapped, Table, in_shards, is_same
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,19 @@ class LocRib:
         return tuple(sorted(paths, key=lambda path: (path.peer, path.prefix)))
 
 
-class Outcome(NamedTuple):
-    """A received path, as the policy lets it in or the rule that rejects it."""
+class OtherOutcome(NamedTuple):
+    """The same of another path of the peer to the prefix."""
 
     received: Received
     verdict: Path | Rejection
+
+
+class Outcome(NamedTuple):
+    """A received path, as the policy lets it in or the rule that rejects it; `others` as in Received."""
+
+    received: Received
+    verdict: Path | Rejection
+    others: tuple[OtherOutcome, ...] = ()
 
 
 Outcomes: TypeAlias = Table[Outcome]
@@ -127,26 +135,32 @@ def _outcomes(policy: Policy, session_policy: SessionPolicy, table: PeerTable, b
     known = before.verdicts.get(session_policy.peer) if before else None
     if known and all(map(is_, known.made_from, read)):
         return known
-    changed = _to_judge(known.made_from, read) if known else None
-    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and changed is not None else None
+    is_same_policy = known is not None and is_same(known.made_from, read, but="paths")
+    changed = _to_judge(known.made_from, read) if known and not is_same_policy else None
+    is_known = is_same_policy or changed is not None
+    taken_over = Mapped(known.made_from.paths, known.outcomes) if known and is_known else None
+    judge = Judge(read.ownership, session_policy)
 
     def outcome(_: Prefix, received: Received) -> Outcome:
-        return Outcome(received, verdict(read.ownership, session_policy, received.path))
+        if not received.others:
+            return Outcome(received, judge(received.path))
+        first, *others = (OtherOutcome(item, judge(item.path)) for item in received.each)
+        return Outcome(first.received, first.verdict, tuple(others))
 
     return PeerOutcomes(read, read.paths.mapped(outcome, taken_over, changed))
 
 
 def _to_judge(before: VerdictInput, now: VerdictInput) -> set[Prefix] | None:
-    """Prefixes on whose path the verdict may be another one than before; None if on any."""
-    if is_same(before, now, but="paths"):
-        return now.paths.changed_since(before.paths)
+    """After another policy, prefixes on whose path the verdict may be another one than before; None if on any."""
     if not is_same(before._replace(ownership=now.ownership), now, but="paths"):
         return None
     edited = now.ownership.changed_since(before.ownership)
     if edited is None:
         return None
     members = now.ownership.members_since(before.ownership)
-    led_to = {prefix for prefix, got in now.paths.items() if got.path.next_hop in members} if members else set[Prefix]()
+    led_to = set[Prefix]()
+    if members:
+        led_to = {prefix for prefix, got in now.paths.items() for item in got.each if item.path.next_hop in members}
     return now.paths.changed_since(before.paths) | now.paths.overlapping(edited) | led_to
 
 
@@ -177,47 +191,48 @@ def _chosen(
     costs: NextHopCosts,
 ) -> LocRib:
     """Loc-RIB with the choices for these prefixes made anew, for all if None."""
-    candidates: dict[Prefix, list[Candidate]] = {}
+    best: dict[Prefix, Choice] = {}
+    several: dict[Prefix, list[Candidate]] = {}
     rejected: dict[Prefix, list[RejectedPath]] = {}
+    among = None if prefixes is None else in_shards(prefixes)
     for peer, item in peers.items():
-        for prefix, outcome in _among(item.outcomes, prefixes):
-            if isinstance(outcome.verdict, Rejection):
-                rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, outcome.verdict))
-            else:
-                candidate = _candidate(policy.session_policies[peer], item, outcome.received, outcome.verdict, costs)
-                candidates.setdefault(prefix, []).append(candidate)
-    best = {prefix: choose(paths) for prefix, paths in candidates.items()}
+        candidate = _candidates(policy.session_policies[peer], item, costs)
+        for prefix, outcome in item.outcomes.items() if among is None else item.outcomes.among(among):
+            same_prefix: tuple[Outcome | OtherOutcome, ...] = (outcome, *outcome.others)
+            for judged in same_prefix:
+                if isinstance(judged.verdict, Rejection):
+                    path_id = judged.received.path.path_id
+                    rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, judged.verdict, path_id))
+                elif prefix in best:
+                    several.setdefault(prefix, [best[prefix].best]).append(candidate(judged.received, judged.verdict))
+                else:
+                    best[prefix] = Choice(candidate(judged.received, judged.verdict))
+    best.update((prefix, choose(paths)) for prefix, paths in several.items())
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
-    prefixes_ = prefixes or ()
     return LocRib(
-        loc_rib.best.changed(best, gone=(prefix for prefix in prefixes_ if prefix not in best)),
-        loc_rib.rejections.changed(rejections, gone=(prefix for prefix in prefixes_ if prefix not in rejections)),
+        loc_rib.best.changed(best, gone=prefixes - best.keys() if prefixes else ()),
+        loc_rib.rejections.changed(rejections, gone=prefixes - rejections.keys() if prefixes else ()),
     )
 
 
-def _among(outcomes: Outcomes, prefixes: set[Prefix] | None) -> Iterable[tuple[Prefix, Outcome]]:
-    if prefixes is None:
-        return outcomes.items()
-    if len(outcomes) < len(prefixes):
-        return [item for item in outcomes.items() if item[0] in prefixes]
-    return [(prefix, outcome) for prefix in prefixes if (outcome := outcomes.get(prefix)) is not None]
+def _peer(path: RejectedPath) -> tuple[Address, int]:
+    return path.peer, path.path_id or 0
 
 
-def _peer(path: RejectedPath) -> Address:
-    return path.peer
+def _candidates(
+    session_policy: SessionPolicy, item: ChoiceInput, costs: NextHopCosts
+) -> Callable[[Received, Path], Candidate]:
+    """The candidate of each path of a peer, as policy lets it in; many have the same next hop."""
+    peer, asn, internal = session_policy.peer, session_policy.session.peer_asn, session_policy.internal
+    router_id_ = item.router_id
+    known: dict[Address | None, tuple[int | None, bool]] = {}
 
+    def candidate(received: Received, path: Path) -> Candidate:
+        as_used = received if path is received.path else Received(path, received.at_s)
+        hop = path.next_hop
+        if hop not in known:
+            known[hop] = (costs.cost(hop) if hop else None, costs.is_answering(hop))
+        cost, answers = known[hop]
+        return Candidate(peer, asn, internal, as_used, router_id_, cost, answers)
 
-def _candidate(
-    session_policy: SessionPolicy, item: ChoiceInput, received: Received, path: Path, costs: NextHopCosts
-) -> Candidate:
-    as_used = received if path is received.path else Received(path, received.at_s)
-    cost = costs.cost(path.next_hop) if path.next_hop else None
-    return Candidate(
-        session_policy.peer,
-        session_policy.session.peer_asn,
-        session_policy.internal,
-        as_used,
-        item.router_id,
-        cost,
-        costs.is_answering(path.next_hop),
-    )
+    return candidate

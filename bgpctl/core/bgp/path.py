@@ -64,6 +64,7 @@ class Path:
     of each as one number; `passed_on` are attributes that no decision reads, as they go on to other peers
     (RFC 4271, section 5): ATOMIC_AGGREGATE, AGGREGATOR with an AS number of four octets, OTC (RFC 9234), unknown
     transitive ones. `partial` has the type codes of communities that came with Partial, which no router may clear.
+    `path_id` tells the paths of a peer apart that sends several (RFC 7911); None of one that does not.
     """
 
     prefix: Prefix
@@ -78,6 +79,7 @@ class Path:
     extended: tuple[int, ...] = ()
     passed_on: tuple[RawAttribute, ...] = ()
     partial: tuple[int, ...] = ()
+    path_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,16 @@ Refuses to know: how a speaker is configured with them, which routes cross them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final, TypedDict
 
 from bgpctl.core.bfd.session import Intervals
 from bgpctl.core.bgp.bfd import BfdOptions
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
 from bgpctl.core.cluster.configuration import Backend, Bfd, Configuration, Node, Peer, TtlSecurity
-from bgpctl.core.net.addresses import Address, Asn
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 
 HOLD_TIME_S: Final = 30
 RESTART_TIME_S: Final = 120
@@ -23,21 +24,81 @@ _BIRDS_HOLD_TIME_S: Final = 240
 """BIRD's default, which Calico leaves as it is: in its resources there is a keepalive time, but no hold time."""
 _BGP_PORT: Final = 179
 _EVERY_NODE: Final = "all()"
+_NO_RANGE: Final = Prefix(4, 0, 0)
 
 
-def speaker_config(configuration: Configuration, name: str) -> SpeakerConfig | None:
-    """The configuration of the speaker of node `name`; None where there is no BGP at all."""
+NONE_CONNECTED: Final[Mapping[Address, Asn]] = MappingProxyType({})
+
+
+def speaker_config(
+    configuration: Configuration, name: str, connected: Mapping[Address, Asn] = NONE_CONNECTED
+) -> SpeakerConfig | None:
+    """
+    The configuration of the speaker of node `name`; None where there is no BGP at all. `connected` are addresses of
+    ranges that have connected, the first one first, and the AS of each.
+    """
     node = configuration.node(name)
     if node is None or configuration.backend is not Backend.BIRD:
         return None
     sessions = {session.peer: session for session in _by_precedence(configuration, node)}
+    accepted = _accepted(configuration, node, connected) if connected else ()
+    sessions = {**{session.peer: session for session in accepted}, **sessions}
     return SpeakerConfig(
         router_id(node),
         node.address.address,
         configuration.listen_port,
         tuple(sessions[peer] for peer in sorted(sessions)),
         listen6=node.address6.address if node.address6 else None,
+        ranges=tuple(peer.listen_range for peer in _with_range(configuration, node) if peer.listen_range),
     )
+
+
+def _with_range(configuration: Configuration, node: Node) -> Iterator[Peer]:
+    return (peer for peer in configuration.peers if peer.listen_range and node.name in peer.nodes)
+
+
+def _accepted(configuration: Configuration, node: Node, connected: Mapping[Address, Asn]) -> Iterator[Session]:
+    """
+    The sessions with peers of ranges, up to each one's limit. Of ranges that hold an address the longest that takes its
+    AS counts. No node is one: its sessions follow from its record. Nor is an address of a pool: that is a workload's.
+    """
+    members = {address for other in configuration.nodes for address in other.addresses}
+    peers = sorted(_with_range(configuration, node), key=lambda peer: -(peer.listen_range or _NO_RANGE).length)
+    left = {peer.name: peer.limit for peer in peers}
+    for address, asn in connected.items():
+        own = node.underlay(address.version)
+        if own is None or address in members or any(pool.cidr.holds(address) for pool in configuration.pools):
+            continue
+        accepting = (peer for peer in peers if left[peer.name] and _accepts(configuration, node, peer, address, asn))
+        peer = next(accepting, None)
+        if peer:
+            left[peer.name] -= 1
+            yield _session_of_range(configuration, node, peer, own.address, address, asn)
+
+
+def _accepts(configuration: Configuration, node: Node, peer: Peer, address: Address, asn: Asn) -> bool:
+    if not (peer.listen_range and peer.listen_range.holds(address)):
+        return False
+    if peer.asn_range is None:
+        return peer.asn == asn
+    return peer.asn_range.holds(asn) and asn != (peer.local_asn or configuration.asn_of(node))
+
+
+def _session_of_range(
+    configuration: Configuration, node: Node, peer: Peer, local: Address, address: Address, asn: Asn
+) -> Session:
+    session = Session(
+        peer=address,
+        name=f"{peer.name}-{address}",
+        local=local,
+        local_asn=peer.local_asn or configuration.asn_of(node),
+        peer_asn=asn,
+        passive=True,
+        accepted=True,
+    )
+    wanted = _as_wanted(peer, node, session)
+    # The listening socket takes connections at the node's address alone.
+    return replace(wanted, client=_is_client(node, None, session), bound=True)
 
 
 def router_id(node: Node) -> Address:
@@ -170,6 +231,7 @@ def _as_wanted(peer: Peer, node: Node, session: Session) -> Session:
         bfd=_bfd(peer.bfd, node, session) if peer.bfd else None,
         role=peer.local_role,
         strict_role=peer.strict_role,
+        add_path=peer.add_path,
     )
 
 

@@ -34,6 +34,8 @@ class Session:
         bfd: BFD (RFC 5880) with the peer; None without.
         role: our role, which is sent and enforced (RFC 9234); None without.
         strict_role: the peer has to send one.
+        accepted: the peer is none that was named, but one of a range, which has connected.
+        add_path: the peer may send several paths to a prefix (RFC 7911); we send one.
     """
 
     peer: Address
@@ -55,6 +57,8 @@ class Session:
     bfd: BfdOptions | None = None
     role: Role | None = None
     strict_role: bool = False
+    accepted: bool = False
+    add_path: bool = False
 
     @property
     def internal(self) -> bool:
@@ -71,7 +75,8 @@ class Session:
 class SpeakerConfig:
     """
     Everything the BGP speaker of one node is configured with. `sessions` is sorted by peer address; `listen6` is the
-    IPv6 address of a node that has both.
+    IPv6 address of a node that has both. A connection from an address in `ranges` that has no session waits
+    a while, and PeerConnecting reports it.
     """
 
     router_id: Address
@@ -79,6 +84,7 @@ class SpeakerConfig:
     listen_port: int
     sessions: tuple[Session, ...]
     listen6: Address | None = None
+    ranges: tuple[Prefix, ...] = ()
 
 
 # Reports of the speaker ----------------------------------------------------------------------------------------
@@ -112,6 +118,14 @@ class SpeakerConfigRejected:
     """
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConnecting:
+    """An address in one of the configured ranges has connected, and its OPEN names this AS; it has no session yet."""
+
+    peer: Address
+    asn: Asn
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +212,15 @@ class SessionDown:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One UPDATE, or several of one peer in their order joined: `withdrawn` and `announced` never share a prefix."""
+    """
+    One UPDATE, or several of one peer in their order joined: `withdrawn` and `announced` never share a prefix. Of a
+    peer that sends several paths (RFC 7911), `withdrawn_paths` are those by their identifiers, none of them announced.
+    """
 
     peer: Address
     announced: tuple[Path, ...] = ()
     withdrawn: tuple[Prefix, ...] = ()
+    withdrawn_paths: tuple[tuple[Prefix, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +269,7 @@ PeerEvent: TypeAlias = (
 )
 """An event of one peer."""
 
-SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerEvent
+SpeakerEvent: TypeAlias = SpeakerAttached | SpeakerDetached | SpeakerConfigRejected | PeerConnecting | PeerEvent
 
 
 # Commands to the speaker ---------------------------------------------------------------------------------------

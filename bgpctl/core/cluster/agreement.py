@@ -31,13 +31,16 @@ from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 Item: TypeAlias = Mapping[str, Any]
 """The fields of one object that differ from their defaults, as JSON values."""
 Outline: TypeAlias = Mapping[str, Mapping[str, Item]]
-"""A whole configuration as JSON: kind ("node", "pool", "peer", "filter", "setting") → name → fields."""
+"""A whole configuration as JSON: kind ("node", "pool", "peer", "filter", "service", "setting") →
+name → fields."""
 
 _BYTES: Final = 8
 _MODULUS: Final = 1 << 8 * _BYTES
 _NODE: Final = "node"
 _SETTING: Final = "setting"
-_OTHERS: Final = {"pool": "pools", "peer": "peers", "filter": "filters"}
+_OTHERS: Final = {"pool": "pools", "peer": "peers", "filter": "filters", "service": "services"}
+_NEEDED: Final = frozenset({_NODE, _SETTING, "pool", "peer", "filter"})
+"""Kinds in the outline of every version."""
 _NO_MEANING: Final = frozenset({"name", "place", "nodes", "remotes"})
 """The nodes of a peer follow from its selectors and the labels of nodes, which are in the outline."""
 _NO_SETTING: Final = frozenset({"nodes", *_OTHERS.values()})
@@ -88,7 +91,7 @@ def outline(intent: Intent) -> Outline:
 
 def received(value: object) -> Outline:
     """An outline that another member sent. Raises ValueError if it is none. Its texts may be any."""
-    if not isinstance(value, dict) or not {_NODE, *_OTHERS, _SETTING} <= value.keys():
+    if not isinstance(value, dict) or not value.keys() >= _NEEDED:
         raise ValueError("no outline of a configuration")
     for named in value.values():
         if not isinstance(named, dict) or not all(isinstance(item, dict) for item in named.values()):

@@ -40,6 +40,8 @@ class NodeAllocations:
     Attributes:
         blocks: affine to the node, sorted.
         borrowed: host prefixes of its workloads inside other nodes' blocks, sorted.
+        home: blocks that the node claimed first in their pools, of which its tunnel addresses are taken. Declared ones
+            are in order instead; a claimed one may sort before the first, and no tunnel address moves for it.
         tunnel_addresses, vtep_macs: one of each tunnel at most; without one it is derived (tunnel_addresses.py).
     """
 
@@ -47,6 +49,7 @@ class NodeAllocations:
     borrowed: tuple[Prefix, ...] = ()
     tunnel_addresses: frozenset[TunnelAddress] = frozenset()
     vtep_macs: frozenset[VtepMac] = frozenset()
+    home: tuple[Prefix, ...] = ()
 
     def tunnel_address(self, encapsulation: Encapsulation, version: int) -> Address | None:
         """The address that was given to one end of a tunnel; None where none was."""

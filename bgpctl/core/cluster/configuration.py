@@ -1,5 +1,6 @@
 """
-The nouns of the operator's configuration: pools, nodes, peers, filters, settings of BGP and of tunnels. Values only.
+The nouns of the operator's configuration: pools, nodes, peers, filters, services, settings of BGP and of tunnels.
+Values only.
 
 Refuses to know: how it was written (core/intent), allocations of nodes (core/cluster/allocations.py), what follows
 from it (core/fabric, core/bgp/sessions.py).
@@ -10,7 +11,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from bgpctl.core.cluster.encapsulation import DIRECT, Encapsulation, Mode
 from bgpctl.core.cluster.problems import Place
@@ -132,6 +133,19 @@ class Bfd:
     multihop: bool | None = None
 
 
+class AsnRange(NamedTuple):
+    """AS numbers from the least to the greatest."""
+
+    least: Asn
+    greatest: Asn
+
+    def holds(self, asn: Asn) -> bool:
+        return self.least <= asn <= self.greatest
+
+
+EVERY_ASN: Final = AsnRange(Asn(1), Asn((1 << 32) - 1))
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """
@@ -154,6 +168,10 @@ class Peer:
         route_server: the peer does not put its own AS into the paths that it passes on (RFC 7947).
         local_role: our role on these sessions (RFC 9234); None for no procedures at all.
         strict_role: the peer has to send a role.
+        listen_range: in place of `address`: any of these addresses may connect, and is not connected to.
+        asn_range: with it, in place of `asn`: the AS numbers that such a peer may have, in another AS than ours.
+        limit: so many of them at once.
+        add_path: the peer may send several paths to a prefix (RFC 7911).
     """
 
     name: str
@@ -180,6 +198,10 @@ class Peer:
     route_server: bool = False
     local_role: Role | None = None
     strict_role: bool = False
+    listen_range: Prefix | None = None
+    asn_range: AsnRange | None = None
+    limit: int = 100
+    add_path: bool = False
     place: Place | None = field(default=None, compare=False)
 
 
@@ -245,6 +267,62 @@ class Advertisement:
     communities: tuple[Community, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Check:
+    """
+    The proof that an instance of a service is well: exactly one of the first three.
+
+    Attributes:
+        tcp: a TCP port that accepts a connection.
+        http: a TCP port at which a GET of `path` is answered with a status from 200 to 399.
+        command: a program with its arguments that exits with 0.
+    """
+
+    tcp: int | None = None
+    http: int | None = None
+    command: tuple[str, ...] = ()
+    path: str = "/"
+
+
+CHECK_MS: Final = 1000
+"""The interval of checks, and at most so long a check takes, where nothing else is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """
+    A service address, which each of some nodes announces while its own instance of the service is well (anycast).
+
+    Attributes:
+        address: a host's, that all instances have.
+        nodes: names of the nodes that have an instance, sorted; `node_selector` selected them.
+        workloads: addresses of workloads that are the instances; empty where the nodes themselves are. A node that has
+            none of these in its blocks has no instance then.
+        interval_ms: from the beginning of one check to that of the next.
+        timeout_ms: a check that takes longer has failed.
+        rise, fall: so many checks in a row must pass, or fail, before the address is announced, or withdrawn.
+        communities: announced with it.
+    """
+
+    name: str
+    address: Address
+    check: Check
+    nodes: tuple[str, ...] = ()
+    node_selector: str = "all()"
+    workloads: tuple[Address, ...] = ()
+    interval_ms: int = CHECK_MS
+    timeout_ms: int = CHECK_MS
+    rise: int = 2
+    fall: int = 3
+    communities: tuple[Community, ...] = ()
+    place: Place | None = field(default=None, compare=False)
+
+    @property
+    def prefix(self) -> Prefix:
+        """As it is announced."""
+        return self.address.host_prefix
+
+
 class _NodeIndex:
     """Room for an index of the nodes. It is no field, because it is no part of the value: not compared, not written."""
 
@@ -255,11 +333,12 @@ class _NodeIndex:
 @dataclass(frozen=True, slots=True)
 class Configuration(_NodeIndex):
     """
-    The operator's configuration of the whole cluster. Nodes, pools, peers and filters are sorted by name.
+    The operator's configuration of the whole cluster. Nodes, pools, peers, filters and services are sorted by name.
 
     `ipip_mtu`, `vxlan_mtu`, `vxlan_mtu6` and `workload_mtu` are in bytes; 0 derives them from the underlay. `tcp_mss`:
     no segment of TCP over IPv4 through a tunnel is larger, and over IPv6 they are 20 bytes smaller; 0 limits none.
-    `channel_port`: the TCP port at which agents ask each other; 0 without.
+    `channel_port`: the TCP port at which agents ask each other; 0 without. `mtu_discovery`: routes get the path MTU
+    that probes have found.
     """
 
     backend: Backend = Backend.BIRD
@@ -281,6 +360,8 @@ class Configuration(_NodeIndex):
     workload_mtu: int = 0
     tcp_mss: int = 0
     channel_port: int = 0
+    services: tuple[Service, ...] = ()
+    mtu_discovery: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})

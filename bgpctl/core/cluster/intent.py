@@ -20,13 +20,13 @@ from typing import Final, TypeVar
 
 from bgpctl.core.cluster import tunnel_addresses
 from bgpctl.core.cluster.allocations import Allocations, NodeAllocations
-from bgpctl.core.cluster.configuration import Configuration, Filter, Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Configuration, Filter, Node, Peer, Pool, Service
 from bgpctl.core.cluster.encapsulation import Encapsulation
 from bgpctl.core.cluster.problems import Problem
 from bgpctl.core.net.addresses import Address, Mac, Prefix
 
 T = TypeVar("T")
-N = TypeVar("N", Pool, Node, Peer, Filter)
+N = TypeVar("N", Pool, Node, Peer, Filter, Service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,15 @@ class Intent(Configuration):
     A configuration with its allocations.
 
     `remarks` are the warnings and notes of the reader; they are no part of the desired state. Neither is `reserved`:
-    addresses that no workload gets unless the operator names them (Calico's IPReservation).
+    addresses that no workload gets unless the operator names them (Calico's IPReservation). Nor are `is_strict`: no
+    node borrows from another's block, and `most_blocks`: of one node, None without a limit (Calico's IPAMConfig).
     """
 
     allocations: Allocations = field(default_factory=Allocations)
     reserved: tuple[Prefix, ...] = field(default=(), compare=False, repr=False)
     remarks: tuple[Problem, ...] = field(default=(), compare=False, repr=False)
+    is_strict: bool = field(default=False, compare=False, repr=False)
+    most_blocks: int | None = field(default=None, compare=False, repr=False)
 
     def blocks_of(self, node: Node) -> tuple[Prefix, ...]:
         """The blocks that are affine to the node, sorted."""
@@ -59,11 +62,24 @@ class Intent(Configuration):
         """Every prefix that leads to the node: its blocks, then its borrowed addresses."""
         return (*self.blocks_of(node), *self.borrowed_by(node))
 
+    def services_of(self, node: Node) -> tuple[Service, ...]:
+        """The services of which the node has an instance, by name."""
+        return tuple(service for service in self.services if self.has_instance(service, node))
+
+    def has_instance(self, service: Service, node: Node) -> bool:
+        """True if the node may announce the service's address."""
+        return node.name in service.nodes and (not service.workloads or self.workload_of(service, node) is not None)
+
+    def workload_of(self, service: Service, node: Node) -> Address | None:
+        """The workload that is the node's instance; None where the node itself is, or where it has none."""
+        own = self.prefixes_of(node) if service.workloads else ()
+        return next((item for item in service.workloads if any(prefix.holds(item) for prefix in own)), None)
+
     def tunnel_address(self, node: Node, encapsulation: Encapsulation, version: int) -> Address | None:
         """The address of the node's end of a tunnel: the given one, or one taken from a pool."""
         given = self.allocations.of(node.name)
         address = given.tunnel_address(encapsulation, version)
-        return address or tunnel_addresses.taken(self, node, given.blocks, encapsulation, version)
+        return address or tunnel_addresses.taken(self, node, (*given.home, *given.blocks), encapsulation, version)
 
     def tunnel_addresses(self, node: Node) -> tuple[Address, ...]:
         """The addresses that the node has, on all tunnels."""
@@ -176,7 +192,8 @@ def sharing(intent: Intent, before: Intent) -> Intent:
         nodes=_sharing(intent.nodes, before.nodes),
         peers=_sharing(intent.peers, before.peers),
         filters=_sharing(intent.filters, before.filters),
-        allocations=_sharing_allocations(intent.allocations, before.allocations),
+        services=_sharing(intent.services, before.services),
+        allocations=sharing_allocations(intent.allocations, before.allocations),
     )
 
 
@@ -186,7 +203,8 @@ def _sharing(named: tuple[N, ...], before: tuple[N, ...]) -> tuple[N, ...]:
     return before if len(found) == len(before) and all(map(is_, found, before)) else found
 
 
-def _sharing_allocations(allocations: Allocations, before: Allocations) -> Allocations:
+def sharing_allocations(allocations: Allocations, before: Allocations) -> Allocations:
+    """Equal allocations made of the objects of `before` wherever those are equal."""
     known = before.by_node
     found = {name: _one(given, known.get(name)) for name, given in allocations.by_node.items()}
     is_same = len(found) == len(known) and all(given is known.get(name) for name, given in found.items())

@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from bgpctl.core.cluster.configuration import Node, Pool
+from bgpctl.core.cluster.configuration import Node, Pool, Service
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.longest_match import LongestMatch
@@ -35,6 +35,7 @@ class BlockOwnership:
         self._members = frozenset(address for n in intent.nodes for address in n.addresses)
         self._nodes = _by_version(address for n in intent.nodes for address in n.addresses)
         networks = (own.network for n in intent.nodes for own in (n.address, n.address6) if own)
+        self._services = {service.prefix: service for service in intent.services}
         self._underlays = LongestMatch((network, network) for network in networks)
 
     def pool(self, prefix: Prefix) -> Pool | None:
@@ -44,6 +45,15 @@ class BlockOwnership:
     def owner(self, prefix: Prefix) -> Node | None:
         """The node whose block or borrowed address `prefix` is, or lies in."""
         return self._owners.covering(prefix)
+
+    def service(self, prefix: Prefix) -> Service | None:
+        """The service whose address this is."""
+        return self._services.get(prefix)
+
+    def instances(self, service: Service) -> tuple[Node, ...]:
+        """The nodes that may announce the service's address."""
+        nodes = (self.intent.node(name) for name in service.nodes)
+        return tuple(node for node in nodes if node and self.intent.has_instance(service, node))
 
     def is_nobodys(self, prefix: Prefix) -> bool:
         """True if it lies in a pool in which blocks of other nodes are known, and no node has it, or all of it."""

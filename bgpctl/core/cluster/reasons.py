@@ -25,6 +25,7 @@ class ReasonCode(enum.Enum):
     FORWARDING = "forwarding"
     NAT_OUTGOING = "nat-outgoing"
     WORKLOADS = "workloads"
+    SERVICE = "service"
     KEPT = "kept"
     NOT_WANTED = "not-wanted"
 
@@ -101,6 +102,8 @@ class RejectCode(enum.Enum):
     OWN_BLOCK = "own-block"
     OTHERS_BLOCK = "others-block"
     NOBODYS_BLOCK = "nobodys-block"
+    OWN_SERVICE = "own-service"
+    NO_INSTANCE = "no-instance"
     COVERS_NODE = "covers-node"
     ON_UNDERLAY = "on-underlay"
     NOT_BY_BGP = "not-by-bgp"
@@ -120,8 +123,9 @@ class Rejection(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RejectedPath:
-    """A path that was received and not used. It stays visible with its reason."""
+    """A path that was received and not used. It stays visible with its reason. `path_id` as in Path."""
 
     prefix: Prefix
     peer: Address
     rejection: Rejection
+    path_id: int | None = None

@@ -65,6 +65,10 @@ class Put:
     object: KernelObject
     reason: Reason
 
+    # The reason, which many share, adds nothing but time: sets of operations have 100,000.
+    def __hash__(self) -> int:
+        return hash(self.object)
+
 
 @dataclass(frozen=True, slots=True)
 class Remove:
@@ -72,6 +76,9 @@ class Remove:
 
     object: KernelObject
     reason: Reason
+
+    def __hash__(self) -> int:
+        return hash(self.object)
 
 
 Op: TypeAlias = Put | Remove

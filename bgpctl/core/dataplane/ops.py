@@ -17,6 +17,7 @@ from typing import TypeAlias, cast, overload
 
 from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.dataplane.effects import Op, Put, Remove
+from bgpctl.core.fabric.desired import Reasons as ReasonsInCommon
 from bgpctl.core.net.objects import Key, Route, key_of, keys_of
 
 Reasons: TypeAlias = Mapping[Key, Reason] | Reason
@@ -48,12 +49,13 @@ class RouteOps(_LikeATuple):
         reasons: of these routes; never edited.
     """
 
-    __slots__ = ("_reasons", "routes", "verb")
+    __slots__ = ("_made", "_reasons", "routes", "verb")
 
     def __init__(self, verb: type[Put | Remove], routes: Sequence[Route], reasons: Reasons) -> None:
         self.verb = verb
         self.routes = routes
         self._reasons = reasons
+        self._made: tuple[Op, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.routes)
@@ -69,9 +71,17 @@ class RouteOps(_LikeATuple):
         return self.verb(route, reasons if isinstance(reasons, Reason) else reasons[key_of(route)])
 
     def __iter__(self) -> Iterator[Op]:
+        """Who goes through them once does so again, and keeps them: they are made once."""
+        if self._made is None:
+            self._made = tuple(self._each())
+        return iter(self._made)
+
+    def _each(self) -> Iterator[Op]:
         reasons = self._reasons
         if isinstance(reasons, Reason):
             return map(self.verb, self.routes, repeat(reasons))
+        if isinstance(reasons, ReasonsInCommon):
+            return map(self.verb, self.routes, reasons.of_routes(self.routes))
         return map(self.verb, self.routes, map(reasons.__getitem__, keys_of(self.routes)))
 
 

@@ -195,7 +195,7 @@ def _must_be_made_anew(wanted: Link, observed: Dataplane) -> bool:
 
 def _own_addresses(dataplane: Dataplane) -> frozenset[LinkAddress]:
     names = {link.name for link in dataplane.links if link.owned}
-    return frozenset(address for address in dataplane.addresses if address.link in names)
+    return frozenset(item for item in dataplane.addresses if item.link in names or item.protocol == PROTOCOL)
 
 
 def _address_ops(desired: Desired, wanted: Dataplane, present: frozenset[LinkAddress]) -> Iterator[Op]:
@@ -205,7 +205,7 @@ def _address_ops(desired: Desired, wanted: Dataplane, present: frozenset[LinkAdd
     if not desired.prune_holds:
         kept = {link.name for link in wanted.links}
         for address in sorted(present - wanted.addresses):
-            if address.link in kept:  # the others go with their links
+            if address.link in kept or address.protocol == PROTOCOL:  # the others go with their links
                 yield Remove(address, NOT_WANTED)
 
 

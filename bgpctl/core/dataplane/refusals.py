@@ -40,6 +40,8 @@ def refusal_of(plane: DataplaneBuilder, obj: KernelObject) -> int:
             return _refusal_of_route(plane, obj)
         case Link():
             return _refusal_of_link(plane, obj)
+        case LinkAddress(link="lo"):
+            return 0  # every namespace has it
         case LinkAddress(link=name) | Neighbour(link=name) | InnerFilter(link=name):
             return 0 if plane.link(name) else errno.ENODEV
         case Decap(link=name, underlay=underlay):

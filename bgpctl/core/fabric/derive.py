@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -35,19 +36,20 @@ from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, changed_nodes
 from bgpctl.core.cluster.reasons import PruneHold, PruneHoldCode, Reason, ReasonCode, Unmet, UnmetCode
-from bgpctl.core.fabric import members, nat, next_hops, workloads
+from bgpctl.core.fabric import members, nat, next_hops, service_addresses, workloads
 from bgpctl.core.fabric.desired import Desired, NextHopSet, Reasoned, Reasons, gather
 from bgpctl.core.fabric.encapsulations import BEHAVIOURS
 from bgpctl.core.fabric.entries import Devices, Entries, EntriesInput, entries
 from bgpctl.core.fabric.facts import Underlay, smallest_mtu_bytes, underlay_of
 from bgpctl.core.fabric.next_hops import Resolution, ResolutionInput
+from bgpctl.core.fabric.path_mtu import NO_PATH_MTUS, PathMtus
 from bgpctl.core.fabric.protocol import Site
 from bgpctl.core.fabric.return_path import strict_links
 from bgpctl.core.fabric.senders import SendersInput, ours, senders
 from bgpctl.core.net.addresses import Address, InterfaceAddress, Prefix
 from bgpctl.core.net.dataplane import Dataplane, surroundings
 from bgpctl.core.net.longest_match import LongestMatch
-from bgpctl.core.net.objects import Key, Route, RouteType, Sysctl
+from bgpctl.core.net.objects import Key, NextHop, Route, RouteType, Sysctl
 from bgpctl.core.net.replacing import replace
 from bgpctl.core.net.route_set import RouteSet
 from bgpctl.core.net.table import Mapped, Table, is_same
@@ -68,6 +70,7 @@ class Question(NamedTuple):
         prune_holds: sources that are incomplete.
         withdrawn: prefixes that their source has withdrawn.
         sources: of which prefixes the incomplete ones may still be one; None: of any.
+        path_mtus: what is known of the sizes that pass.
     """
 
     intent: Intent
@@ -78,6 +81,7 @@ class Question(NamedTuple):
     prune_holds: tuple[PruneHold, ...] = ()
     withdrawn: frozenset[Prefix] = frozenset()
     sources: PossibleSources | None = None
+    path_mtus: PathMtus = NO_PATH_MTUS
 
 
 class BaseInput(NamedTuple):
@@ -165,11 +169,15 @@ class NextHopSetsInUse(NamedTuple):
 
 
 class Routes(NamedTuple):
-    """The node's own routes, and one to each other prefix whose next-hop set is resolved."""
+    """
+    The node's own routes, and one to each other prefix whose next-hop set is resolved. `limits`: the MTU in bytes of
+    those by a path that is narrower than its link.
+    """
 
     own: RouteSet
     hop_sets: HopSets
     resolution: Resolution
+    limits: Mapping[NextHopSet, int]
     routes: RouteSet
 
 
@@ -223,7 +231,8 @@ def derived(question: Question, before: Derivation | None = None) -> Derivation:
     resolution = next_hops.resolved(
         ResolutionInput(base.site, in_use.hop_sets), before.resolution if before else None, changed
     )
-    routes = _routes(base.dataplane.route_set, tables, resolution, before.routes if before else None)
+    limits = question.path_mtus.limits(resolution)
+    routes = _routes(base.dataplane.route_set, tables, resolution, limits, before.routes if before else None)
     desired = _desired(question, base, by_members, routes)
     if before:
         dataplane = desired.dataplane.sharing(before.desired.dataplane)
@@ -253,6 +262,7 @@ def _base(read: BaseInput, before: Base | None, changed: frozenset[str] | None) 
         _heeding_routers(underlays, foreign),
         nat.masquerade(intent, underlays),
         workloads.workload_filter(intent, foreign),
+        service_addresses.instances(intent, node, foreign),
         _tunnels(site, of_members, devices),
     )
     found = gather(wanted, (), ())
@@ -320,10 +330,13 @@ def _tunnels(site: Site, of_members: Entries, devices: Devices) -> Iterator[Reas
 def _learned(read: LearnedInput, before: Learned | None) -> Learned:
     pools = LongestMatch((pool.cidr, pool) for pool in read.pools)
 
+    shared: dict[NextHopSet, NextHopSet] = {}
+
     def hop_set(prefix: Prefix, choice: Choice) -> NextHopSet | None:
         # A filter may let in what is in no pool.
         pool = pools.covering(prefix) or next_hops.outside(prefix.version)
-        return _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
+        found = _hop_set(read, choice, pool.cidr) if pool.by_bgp and prefix.version in read.versions else None
+        return shared.setdefault(found, found) if found else None
 
     is_known = before and is_same(before.made_from, read, but="best")
     taken_over = Mapped(before.made_from.best, before.hop_sets) if before and is_known else None
@@ -334,7 +347,7 @@ def _hop_set(read: LearnedInput, choice: Choice, pool: Prefix) -> NextHopSet | N
     remote, peer = choice.best.path.next_hop, choice.best.peer
     if not remote:
         return None
-    others = {also.path.next_hop for also in choice.also} - {None, remote}
+    others = {also.path.next_hop for also in choice.also} - {None, remote} if choice.also else ()
     also = tuple(sorted(other for other in others if other and other.version == remote.version))
     return NextHopSet(pool, remote, read.names.get(peer, str(peer)), also)
 
@@ -386,9 +399,11 @@ def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUs
         return NextHopSetsInUse(tables, counts, frozenset(counts))
     changes = Counter[NextHopSet]()
     for old, new in zip(before.made_from, tables, strict=True):
-        prefixes = new.changed_since(old)
-        changes.update(hop_set for prefix in prefixes if (hop_set := new.get(prefix)))
-        changes.subtract(hop_set for prefix in prefixes if (hop_set := old.get(prefix)))
+        for _, was, now in new.differences(old):
+            if now:
+                changes[now] += 1
+            if was:
+                changes[was] -= 1
     updated = {**before.counts}
     appeared, vanished = set[NextHopSet](), set[NextHopSet]()
     for hop_set, change in changes.items():
@@ -406,15 +421,23 @@ def _in_use(tables: HopSets, before: NextHopSetsInUse | None) -> NextHopSetsInUs
 # Routes --------------------------------------------------------------------------------------------------------
 
 
-def _routes(own: RouteSet, tables: HopSets, resolution: Resolution, before: Routes | None) -> Routes:
-    if before is None or _leads_elsewhere(before.resolution, resolution):
-        return Routes(own, tables, resolution, RouteSet.of((*own, *_all_routes(tables, resolution))))
+def _routes(
+    own: RouteSet,
+    tables: HopSets,
+    resolution: Resolution,
+    limits: Mapping[NextHopSet, int],
+    before: Routes | None,
+) -> Routes:
+    if before is None or limits != before.limits or _leads_elsewhere(before.resolution, resolution):
+        return Routes(own, tables, resolution, limits, RouteSet.of((*own, *_all_routes(tables, resolution, limits))))
     new, gone = [*(own - before.own)], [*(before.own - own)]
     for old, now in zip(before.hop_sets, tables, strict=True):
-        prefixes = now.changed_since(old)
-        new += _routes_to(prefixes, now, resolution)
-        gone += _routes_to(prefixes, old, before.resolution)
-    return Routes(own, tables, resolution, before.routes.changed(new, gone))
+        differences = list(now.differences(old))
+        put = ((prefix, hop_set) for prefix, _, hop_set in differences if hop_set)
+        left = ((prefix, hop_set) for prefix, hop_set, _ in differences if hop_set)
+        new += _routes_to(put, resolution, limits)
+        gone += _routes_to(left, before.resolution, limits)
+    return Routes(own, tables, resolution, limits, before.routes.changed(new, gone))
 
 
 def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
@@ -430,16 +453,20 @@ def _leads_elsewhere(before: Resolution, now: Resolution) -> bool:
     )
 
 
-def _all_routes(tables: Iterable[Table[NextHopSet]], resolution: Resolution) -> Iterator[Route]:
-    return chain.from_iterable(_routes_to(table, table, resolution) for table in tables)
+def _all_routes(
+    tables: Iterable[Table[NextHopSet]], resolution: Resolution, limits: Mapping[NextHopSet, int]
+) -> Iterator[Route]:
+    return chain.from_iterable(_routes_to(table.items(), resolution, limits) for table in tables)
 
 
-def _routes_to(prefixes: Iterable[Prefix], hop_sets: Table[NextHopSet], resolution: Resolution) -> Iterator[Route]:
+def _routes_to(
+    hop_sets: Iterable[tuple[Prefix, NextHopSet]], resolution: Resolution, limits: Mapping[NextHopSet, int]
+) -> Iterator[Route]:
     outs = resolution.outs
-    for prefix in prefixes:
-        hop_set = hop_sets.get(prefix)
-        if hop_set and hop_set in outs:
-            yield Route(prefix, next_hop=outs[hop_set].next_hop)
+    for prefix, hop_set in hop_sets:
+        out = outs.get(hop_set)
+        if out:
+            yield Route(prefix, next_hop=out.next_hop, mtu_bytes=limits.get(hop_set, 0) if limits else 0)
 
 
 # The result ----------------------------------------------------------------------------------------------------
@@ -450,7 +477,7 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
     resolution = routes.resolution
     dataplane = replace(
         base.dataplane,
-        next_hops=resolution.dataplane.next_hops,
+        next_hops=_all_hops(base.dataplane, resolution.dataplane),
         groups=resolution.dataplane.groups,
         routes=routes.routes,
     )
@@ -467,11 +494,20 @@ def _desired(question: Question, base: Base, by_members: ByMembers, routes: Rout
     )
 
 
+def _all_hops(own: Dataplane, remote: Dataplane) -> AbstractSet[NextHop]:
+    """Next hops to workloads too, of which there are few, if any."""
+    return own.next_hops | remote.next_hops if own.next_hops else remote.next_hops
+
+
 def _reason_of_route(routes: Routes) -> Callable[[Prefix], Reason | None]:
     outs = routes.resolution.outs
+    tables = [table for table in routes.hop_sets if table]
 
     def reason(prefix: Prefix) -> Reason | None:
-        found = (outs.get(hop_set) for table in routes.hop_sets if (hop_set := table.get(prefix)))
-        return next((out.why for out in found if out), None)
+        for table in tables:
+            hop_set = table.get(prefix)
+            if hop_set is not None and (out := outs.get(hop_set)):
+                return out.why
+        return None
 
     return reason

@@ -11,13 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar, cast
 
 from bgpctl.core.bgp.possible_sources import PossibleSources
 from bgpctl.core.cluster.reasons import PruneHold, Reason, Unmet
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
-from bgpctl.core.net.objects import MAIN_TABLE, METRIC, KernelObject, Key, Route, key_of
+from bgpctl.core.net.objects import MAIN_TABLE, METRIC, KernelObject, Key, Route, key_of, keys_of
 
 N = TypeVar("N")
 
@@ -83,12 +83,25 @@ class Reasons(Mapping[Key, Reason]):
             raise KeyError(key)
         return found
 
+    def of_routes(self, routes: Iterable[Route]) -> Iterator[Reason]:
+        """`[key_of(route)]` of each, in a third of the time: there are 100,000. Raises KeyError."""
+        filled = [reasons for reasons in self._each if reasons]
+        for key in keys_of(routes):
+            for reasons in filled:
+                if key in reasons:
+                    yield reasons[key]
+                    break
+            else:
+                found = self._remote(key)
+                if found is None:
+                    raise KeyError(key)
+                yield found
+
     def _remote(self, key: Key) -> Reason | None:
-        match key:
-            case ("route", table, Prefix() as prefix, metric) if (table, metric) == (MAIN_TABLE, METRIC):
-                return self._of_route(prefix)
-            case _:
-                return None
+        # No match statement, which takes as long as all the rest.
+        if key[0] != "route" or key[1] != MAIN_TABLE or key[3] != METRIC:
+            return None
+        return self._of_route(cast(Prefix, key[2]))
 
     def __iter__(self) -> Iterator[Key]:
         return iter(dict.fromkeys(chain(*self._each, map(key_of, self._routes))))
@@ -162,6 +175,7 @@ class NextHopKey(NamedTuple):
 
 _ID_BASE: Final = 0x42000000
 _GROUP_ID_BASE: Final = 0x43000000
+_WORKLOAD_ID_BASE: Final = 0x44000000
 _ID_SPACE: Final = 1 << 24
 
 
@@ -236,6 +250,11 @@ def in_order(keys: Iterable[NextHopKey]) -> list[NextHopKey]:
 def group_ids(groups: Iterable[tuple[int, ...]]) -> Mapping[tuple[int, ...], int]:
     """An id per set of next-hop ids, derived from it likewise, in a range of its own."""
     return _numbered(_GROUP_ID_BASE, {members: " ".join(map(str, members)) for members in groups})
+
+
+def workload_hop_ids(workloads: Iterable[Address]) -> Mapping[Address, int]:
+    """An id per workload that is the instance of a service, derived from its address, in a range of its own."""
+    return _numbered(_WORKLOAD_ID_BASE, {workload: str(workload) for workload in workloads})
 
 
 @lru_cache(1 << 16)

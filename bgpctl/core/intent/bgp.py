@@ -36,7 +36,7 @@ from bgpctl.core.intent.nodes import (
     written_ends,
 )
 from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
-from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT
+from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT, MTU_DISCOVERY
 from bgpctl.core.intent.shapes import many
 from bgpctl.core.intent.tables import Row, Table, Values, Written, rows_for, set_all
 from bgpctl.core.intent.tree import shown
@@ -76,6 +76,7 @@ BGP_CONFIGURATION: Final = Table(
         mesh_row("nodeToNodeMeshEnabled"),
         LISTEN_PORT,
         CHANNEL_PORT,
+        MTU_DISCOVERY,
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
         *_WITHOUT_EFFECT.rows,
@@ -101,6 +102,7 @@ def read_configuration(draft: Draft, fields: Fields, name: str) -> None:
 _GLOBAL_ONLY: Final = (
     "asNumber",
     "channelPort",
+    "mtuDiscovery",
     "nodeMeshMaxRestartTime",
     "nodeMeshPassword",
     "nodeMeshPasswordFile",

@@ -25,6 +25,7 @@ from bgpctl.core.intent.check_nodes import check_node_owners, check_node_records
 from bgpctl.core.intent.check_peers import check_peers
 from bgpctl.core.intent.check_pools import pool_rules
 from bgpctl.core.intent.draft import Draft, Setting
+from bgpctl.core.intent.services import check_services
 from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 
 _LEAST_MTU_BYTES: Final = {4: 68, 6: 1280}
@@ -44,13 +45,14 @@ def check_against_each_other(intent: Intent, draft: Draft) -> None:
 
 
 def check_cluster(intent: Intent, draft: Draft) -> None:
-    """Note every rule about pools, settings and peers that `intent` breaks."""
+    """Note every rule about pools, settings, peers and services that `intent` breaks."""
     for pool in draft.pools.values():
         note(draft, pool, pool_rules(intent, pool.value))
     _pool_overlaps(draft)
     _mtus(intent, draft)
     _ports(intent, draft)
     check_peers(intent, draft)
+    check_services(intent, draft)
 
 
 # Pools ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.breach import Breach, note, some
 from bgpctl.core.intent.draft import Draft, Setting
-from bgpctl.core.net.addresses import Address
+from bgpctl.core.net.addresses import Address, Prefix
 
 _BGP_PORT: Final = 179
 """Of a peer at a node's address it stands for the port at which nodes listen, as in Calico."""
@@ -36,7 +36,10 @@ def _peer_rules(intent: Intent, draft: Draft, peer: Peer) -> Iterator[Breach]:
     if peer.address is not None:
         yield from _address_rules(intent, peer, peer.address)
         yield from _unable_rules(draft, peer, peer.address)
-        yield from _role_rules(intent, peer)
+    if peer.listen_range is not None:
+        yield from _range_rules(intent, peer.listen_range)
+        yield from _unable_rules(draft, peer, peer.listen_range)
+    yield from _role_rules(intent, peer)
     if draft.knows_all("node") and peer.name not in draft.suppressed:
         yield from _selection_rules(intent, draft, peer)
     for name in peer.filters:
@@ -74,6 +77,13 @@ def _address_rules(intent: Intent, peer: Peer, address: Address) -> Iterator[Bre
         yield Breach("address", f"{address} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
 
 
+def _range_rules(intent: Intent, listen_range: Prefix) -> Iterator[Breach]:
+    """From addresses of a pool no session is accepted in any case; a range of such addresses alone is a mistake."""
+    pool = intent.pool_of(listen_range)
+    if pool:
+        yield Breach("range", f"{listen_range} is inside pool {pool.name} ({pool.cidr})", "peer-in-pool")
+
+
 def _role_rules(intent: Intent, peer: Peer) -> Iterator[Breach]:
     """RFC 9234, section 4.1: roles are those of ASes."""
     nodes = [node for node in intent.nodes if node.name in peer.nodes]
@@ -88,12 +98,13 @@ def _node_at(intent: Intent, address: Address) -> Node | None:
     return next(owners, None)
 
 
-def _unable_rules(draft: Draft, peer: Peer, address: Address) -> Iterator[Breach]:
+def _unable_rules(draft: Draft, peer: Peer, address: Address | Prefix) -> Iterator[Breach]:
     unable = draft.unable[peer.name]
     if unable:
         message = f"no IPv{address.version} address to reach {address} from: node {some(unable)}"
         is_idle = not peer.nodes and peer.name not in draft.suppressed
-        yield Breach("address", message, "no-underlay", Severity.ERROR if is_idle else Severity.WARNING)
+        part = "address" if peer.address else "range"
+        yield Breach(part, message, "no-underlay", Severity.ERROR if is_idle else Severity.WARNING)
 
 
 def _peers_of_one_node(intent: Intent, draft: Draft) -> None:

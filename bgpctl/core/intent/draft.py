@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from bgpctl.core.cluster.allocations import NodeAllocations
-from bgpctl.core.cluster.configuration import Advertisement, Backend, Filter, Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Advertisement, Backend, Filter, Node, Peer, Pool, Service
 from bgpctl.core.cluster.problems import Place, Severity
 from bgpctl.core.cluster.selector import Selector, SelectorError, names_global, parse
 from bgpctl.core.intent import tree
@@ -20,7 +20,7 @@ from bgpctl.core.intent.fields import Fields, Problems
 from bgpctl.core.net.addresses import Asn, Prefix, Vni
 
 T = TypeVar("T")
-Kind: TypeAlias = Literal["pool", "node", "peer", "filter"]
+Kind: TypeAlias = Literal["pool", "node", "peer", "filter", "service"]
 Value: TypeAlias = Backend | Asn | Vni | int | bool | str | tuple[Advertisement, ...]
 Setting: TypeAlias = Literal[
     "backend",
@@ -38,6 +38,7 @@ Setting: TypeAlias = Literal[
     "workload_mtu",
     "tcp_mss",
     "channel_port",
+    "mtu_discovery",
 ]
 
 
@@ -100,6 +101,14 @@ class PeerDraft:
     port: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceDraft:
+    """A service whose `nodes` are not selected yet."""
+
+    service: Service
+    selector: Selector
+
+
 @dataclass(slots=True)
 class Draft:
     """
@@ -118,6 +127,7 @@ class Draft:
     nodes: dict[str, Stated[Node]] = field(default_factory=dict)
     peers: dict[str, Stated[PeerDraft]] = field(default_factory=dict)
     filters: dict[str, Stated[Filter]] = field(default_factory=dict)
+    services: dict[str, Stated[ServiceDraft]] = field(default_factory=dict)
     tunnel_ends: dict[str, Stated[NodeAllocations]] = field(default_factory=dict)
     blocks: list[Stated[BlockDraft]] = field(default_factory=list)
     borrowed: list[Stated[BlockDraft]] = field(default_factory=list)
@@ -181,6 +191,7 @@ class Draft:
         yield "node", self.tunnel_ends, other.tunnel_ends
         yield "peer", self.peers, other.peers
         yield "filter", self.filters, other.filters
+        yield "service", self.services, other.services
 
     def _lists(self, other: Draft) -> Iterator[tuple[list[Any], list[Any]]]:
         yield self.blocks, other.blocks

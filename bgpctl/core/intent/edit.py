@@ -30,6 +30,7 @@ from bgpctl.core.intent.check import check_records
 from bgpctl.core.intent.draft import BlockDraft, Draft, Limits, PeerDraft, Stated
 from bgpctl.core.intent.fields import Problems
 from bgpctl.core.intent.index import Index, Member
+from bgpctl.core.intent.services import concerns
 from bgpctl.core.net.addresses import Address, Prefix
 
 _MOST: Final = 500
@@ -90,7 +91,10 @@ def may_move(draft: Draft) -> bool:
 
 
 def _is_of_nodes(draft: Draft) -> bool:
-    others = (draft.pools, draft.peers, draft.filters, draft.settings, draft.reserved, draft.operator_pools)
+    others = (
+        *(draft.pools, draft.peers, draft.filters, draft.services),
+        *(draft.settings, draft.reserved, draft.operator_pools),
+    )
     is_silent = not any(others) and not draft.udp_ports and not draft.default_pool and draft.limits == Limits()
     has_errors = any(problem.severity is Severity.ERROR for problem in draft.problems.found)
     return is_silent and draft.is_complete() and not has_errors and draft.declares_only_nodes()
@@ -160,7 +164,7 @@ def _prefixes(stated: Iterable[Stated[BlockDraft]]) -> tuple[Prefix, ...]:
 
 
 def _concerns_others(basis: Basis, intent: Intent, names: Iterable[str]) -> bool:
-    """True if the edit may change what holds of pools, of peers, or of the cluster as such."""
+    """True if the edit may change what holds of pools, of peers, of services, or of the cluster as such."""
     was, counts = len(basis.intent.nodes), len(intent.nodes)
     pairs = [(basis.intent.node(name), intent.node(name)) for name in names]
     others = any((old is None) != (new is None) for old, new in pairs)
@@ -171,6 +175,9 @@ def _concerns_others(basis: Basis, intent: Intent, names: Iterable[str]) -> bool
         return True
     if any(_selects(pool, old) != _selects(pool, new) for pool in intent.pools for old, new in pairs):
         return True  # the pool may have selected no node, or may select none now
+    services = [stated.value for stated in basis.rest.services.values()]
+    if any(concerns(service, old, new) for service in services for old, new in pairs):
+        return True
     peers = zip(basis.intent.peers, (stated.value for _, stated in sorted(basis.rest.peers.items())), strict=True)
     return any(_concerns(peer, stated, own, pairs) for peer, stated in peers)
 

@@ -22,6 +22,7 @@ from bgpctl.core.intent.edit import Basis, basis_of
 from bgpctl.core.intent.index import index_of, members_of
 from bgpctl.core.intent.installation import adopt_operator_pools
 from bgpctl.core.intent.leftovers import drop_leftovers
+from bgpctl.core.intent.services import selected
 from bgpctl.core.intent.short import read_nodes, read_short
 from bgpctl.core.intent.tree import Mapping as Document
 from bgpctl.core.intent.tree import Scalar, Sequence, Tree, kind_of
@@ -71,7 +72,12 @@ def whole(fragments: Iterable[Draft], before: Intent | None = None) -> tuple[Loa
         draft.take(part)
     adopt_operator_pools(draft)
     has_leftovers = drop_leftovers(draft)
-    intent = replace(joined(_configuration(draft), _allocations(draft)), reserved=_reserved(draft))
+    intent = replace(
+        joined(_configuration(draft), _allocations(draft)),
+        reserved=_reserved(draft),
+        is_strict=draft.limits.strict_at is not None,
+        most_blocks=draft.limits.most_blocks,
+    )
     members = members_of(draft)
     index = index_of(intent, members)
     read_before = len(draft.problems.found)
@@ -113,7 +119,8 @@ def _configuration(draft: Draft) -> Configuration:
     without_peers = Configuration(pools=pools, nodes=nodes, filters=filters, **settings)
     owners = {address: node.name for node in nodes for address in node.addresses}
     peers = tuple(_peer(without_peers, owners, draft, peer.value) for _, peer in sorted(draft.peers.items()))
-    return replace(without_peers, peers=_without_suppressed(draft, peers))
+    services = tuple(selected(without_peers, stated.value) for _, stated in sorted(draft.services.items()))
+    return replace(without_peers, peers=_without_suppressed(draft, peers), services=services)
 
 
 def _allocations(draft: Draft) -> Allocations:
@@ -161,7 +168,8 @@ def _peer(configuration: Configuration, owners: Mapping[Address, str], draft: Dr
     peer = stated.peer
     remote = owners.get(peer.address) if peer.address else None
     selected = [node for node in configuration.nodes if _selects(stated, node) and node.name != remote]
-    able = {node.name for node in selected if not peer.address or node.underlay(peer.address.version)}
+    at = peer.address or peer.listen_range
+    able = {node.name for node in selected if not at or node.underlay(at.version)}
     chosen = tuple(node.name for node in selected if node.name in able)
     draft.unable[peer.name] = tuple(node.name for node in selected if node.name not in able)
     selector = stated.peer_selector

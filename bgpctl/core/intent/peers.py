@@ -6,11 +6,12 @@ Refuses to know: which sessions follow (core/bgp/sessions.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from bgpctl.core.cluster.configuration import Bfd, NextHopMode, Peer, Role
+from bgpctl.core.cluster.configuration import EVERY_ASN, AsnRange, Bfd, NextHopMode, Peer, Role
 from bgpctl.core.cluster.problems import Severity
 from bgpctl.core.intent.draft import Draft, Located, PeerDraft, Stated, located, read_selector
 from bgpctl.core.intent.field_kinds import (
@@ -19,6 +20,7 @@ from bgpctl.core.intent.field_kinds import (
     BOOLEAN,
     FILE,
     NAME,
+    PREFIX,
     SELECTOR,
     TEXT,
     FieldKind,
@@ -33,6 +35,7 @@ from bgpctl.core.intent.field_kinds import (
 from bgpctl.core.intent.fields import Fields, dns_name
 from bgpctl.core.intent.shapes import Shape, numbers, ref
 from bgpctl.core.intent.tables import Row, Table, Values, read_only
+from bgpctl.core.intent.tree import shown
 from bgpctl.core.net.addresses import Address, Asn
 
 _RESTART_TIME: Final = duration(0, 4095)
@@ -94,6 +97,30 @@ def _read_peer_selector(fields: Fields, key: str) -> str | None:
 
 
 _KEEP: Final = FieldKind(_read_keep, BOOLEAN.shape, None)
+_MAX_DYNAMIC: Final = 5000
+_EXTERNAL: Final = "external"
+_AS_RANGE_TEXT: Final = re.compile("([0-9]{1,10})-([0-9]{1,10})")
+
+
+def _read_as_range(fields: Fields, key: str) -> AsnRange | None:
+    text = fields.text(key)
+    if text is None or text == _EXTERNAL:
+        return None if text is None else EVERY_ASN
+    match = _AS_RANGE_TEXT.fullmatch(text)
+    found = AsnRange(Asn(int(match[1])), Asn(int(match[2]))) if match else None
+    if found and EVERY_ASN.least <= found.least <= found.greatest <= EVERY_ASN.greatest:
+        return found
+    fields.wrong(key, f"{shown(text)} is neither {_EXTERNAL} nor a range of AS numbers such as 65000-65099", "as-range")
+    return None
+
+
+def _write_as_range(found: AsnRange) -> str:
+    return _EXTERNAL if found == EVERY_ASN else f"{found.least}-{found.greatest}"
+
+
+_AS_RANGE: Final = FieldKind(
+    _read_as_range, {"type": ["string", "null"], "pattern": f"^({_EXTERNAL}|[0-9]+-[0-9]+)$"}, _write_as_range
+)
 _HOPS: Final = FieldKind(lambda fields, key: fields.integer(key, 0, _MAX_HOPS) or None, numbers(0, _MAX_HOPS))
 
 
@@ -192,6 +219,25 @@ _OPTIONS: Final = (
         "Our role on the sessions (RFC 9234), for the prevention of route leaks; its counterpart is the peer's.",
     ),
     Row("strictRole", BOOLEAN, "strict_role", "The session needs a role of the peer, too."),
+    Row(
+        "range",
+        PREFIX,
+        "listen_range",
+        "Instead of an address: any address of it may connect, and is not connected to.",
+    ),
+    Row(
+        "asRange",
+        _AS_RANGE,
+        "asn_range",
+        "With range, in place of asNumber: the peers' AS numbers, 65000-65099, or external for any but ours.",
+    ),
+    Row("limit", integer(1, _MAX_DYNAMIC), "limit", "With range: how many of its addresses have a session at once."),
+    Row(
+        "addPath",
+        coded({"receive": True, "none": False}),
+        "add_path",
+        "receive: the peer may send several paths to a prefix (RFC 7911), which are used as those of several peers.",
+    ),
     Row("bfd", FieldKind(_read_bfd, _BFD.shape(nullable=True), _BFD.write), "bfd"),
     Row(
         "localWorkloadSelector",
@@ -213,7 +259,9 @@ def peer_table(address: str, remote: tuple[Row, ...], *, is_short: bool) -> Tabl
     whom = (*remote, peer_selector)
     choices = (_NODES, read_only(_NODE_SELECTOR)) if is_short else (read_only(_NODES), _NODE_SELECTOR)
     rows = (*whom, which, *choices) if is_short else (which, *choices, *whom)
-    also: Shape = {"anyOf": [{"required": [address, "asNumber"]}, {"required": ["peerSelector"]}]}
+    also: Shape = {
+        "anyOf": [{"required": [address, "asNumber"]}, {"required": ["range"]}, {"required": ["peerSelector"]}]
+    }
     about = "BGP sessions beside the mesh."
     return Table((*rows, *_OPTIONS), Peer, "a peer", about, also)
 
@@ -228,6 +276,7 @@ def read_peer(draft: Draft, fields: Fields, table: Table, name: str, at: Located
     peer_selector = read_selector(fields, "peerSelector") if fields.has("peerSelector") else None
     peer = _peer(name, found, remote, at, None if peer_selector else found.get("asn"))
     _gateway_rules(fields, peer)
+    _range_rules(fields, peer)
     _role_rules(fields, peer)
     if fields.has("node") and fields.has("nodeSelector"):
         fields.wrong("nodeSelector", "node and nodeSelector cannot both be given", "both-forms")
@@ -235,7 +284,8 @@ def read_peer(draft: Draft, fields: Fields, table: Table, name: str, at: Located
     selector = read_selector(fields, node_key)
     if not draft.declare("peer", name, at):
         return
-    if selector and (peer_selector or (remote.address and "asn" in found)):
+    has_asn = "asn" in found or peer.asn_range
+    if selector and (peer_selector or ((remote.address or peer.listen_range) and has_asn)):
         stated = PeerDraft(peer, found.get("node"), selector, peer_selector, remote.port)
         draft.peers[name] = Stated(stated, at, _parts(fields, remote.key, node_key))
 
@@ -253,12 +303,13 @@ def _parts(fields: Fields, address_key: str, node_key: str) -> Mapping[str, Loca
         "filters": located(fields, "filters"),
         "asn": located(fields, "asNumber"),
         "role": located(fields, "localRole"),
+        "range": located(fields, "range"),
     }
 
 
 def _remote_rules(fields: Fields, address: str) -> None:
-    """Exactly one of address, peerSelector and localWorkloadSelector names the remote speaker."""
-    given = [key for key in (address, "peerSelector", "localWorkloadSelector") if fields.has(key)]
+    """Exactly one of address, range, peerSelector and localWorkloadSelector names the remote speaker."""
+    given = [key for key in (address, "range", "peerSelector", "localWorkloadSelector") if fields.has(key)]
     if len(given) > 1:
         fields.wrong(
             given[1], f"{' and '.join(given)} cannot both be given: each names the remote speaker", "both-forms"
@@ -270,6 +321,8 @@ def _remote_rules(fields: Fields, address: str) -> None:
         fields.wrong("asNumber", message, "as-with-selector")
     elif address in given:
         fields.need("a peer", "asNumber")
+    elif "range" in given and not fields.has("asNumber") and not fields.has("asRange"):
+        fields.wrong("range", "a range of peers needs asNumber or asRange", "missing")
 
 
 def _gateway_rules(fields: Fields, peer: Peer) -> None:
@@ -278,6 +331,17 @@ def _gateway_rules(fields: Fields, peer: Peer) -> None:
         fields.wrong("reachableBy", "reachableBy is the gateway to the peer's address, which is not given", "missing")
     elif gateway and address and gateway.version != address.version:
         fields.wrong("reachableBy", f"{gateway} is no gateway to {address}: another IP version", "family")
+
+
+def _range_rules(fields: Fields, peer: Peer) -> None:
+    for key in ("asRange", "limit"):
+        if fields.has(key) and not fields.has("range"):
+            fields.wrong(key, f"{key} is about the peers of a range, which is not given", "missing")
+    if fields.has("range") and fields.has("asRange") and fields.has("asNumber"):
+        fields.wrong("asRange", "asNumber and asRange cannot both be given", "both-forms")
+    if peer.listen_range and peer.password_file:
+        message = "not supported here; a range has no TCP-MD5 password: name each such peer by its address"
+        fields.wrong("passwordFile", message, "unsupported")
 
 
 def _role_rules(fields: Fields, peer: Peer) -> None:

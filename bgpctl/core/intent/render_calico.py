@@ -21,6 +21,7 @@ from bgpctl.core.intent.filters import FILTER
 from bgpctl.core.intent.kubernetes import CONFIG_DATA
 from bgpctl.core.intent.pools import written_pool
 from bgpctl.core.intent.render_shared import port_of, who_peers
+from bgpctl.core.intent.services import written_services
 from bgpctl.core.intent.tables import Written
 from bgpctl.core.net.addresses import Prefix
 
@@ -45,6 +46,8 @@ def calico(intent: Intent) -> Iterator[Written]:
         yield _resource("BGPFilter", item.name, FILTER.write(item))
     for peer in intent.peers:
         yield _resource("BGPPeer", peer.name, _peer(intent, peer))
+    if intent.services:  # Calico has none; a document of the short form stands beside its resources
+        yield {"announce": written_services(intent)}
 
 
 def _resource(kind: str, name: str, spec: Written) -> Written:

@@ -12,6 +12,7 @@ from bgpctl.core.intent.filters import FILTER
 from bgpctl.core.intent.nodes import written_short_node
 from bgpctl.core.intent.pools import written_short_pool
 from bgpctl.core.intent.render_shared import port_of, who_peers
+from bgpctl.core.intent.services import written_services
 from bgpctl.core.intent.short import SETTINGS, SHORT_PEER
 from bgpctl.core.intent.tables import Written
 
@@ -23,6 +24,7 @@ def short(intent: Intent) -> Written:
         "nodes": {node.name: written_short_node(node, intent.allocations.of(node.name)) for node in intent.nodes},
         "peers": {peer.name: _peer(intent, peer) for peer in intent.peers},
         "filters": {item.name: FILTER.write(item) for item in intent.filters},
+        "announce": written_services(intent),
     }
     return {**SETTINGS.write(intent), **{key: items for key, items in named.items() if items}}
 

@@ -20,6 +20,7 @@ from bgpctl.core.intent.filters import FILTER, OPERATION_SHAPE, RULES
 from bgpctl.core.intent.installation import operator_pool
 from bgpctl.core.intent.nodes import short_node
 from bgpctl.core.intent.pools import calico_pool, short_pool
+from bgpctl.core.intent.services import SERVICE
 from bgpctl.core.intent.shapes import DEFINITIONS, Shape, many, one_among, ref
 from bgpctl.core.intent.tables import Table
 
@@ -55,6 +56,7 @@ def _short_form() -> Mapping[str, Shape]:
         "shortPool": short_pool().shape(),
         "shortNode": short_node().shape(),
         "shortPeer": short.SHORT_PEER.shape(),
+        "service": SERVICE.shape(),
         "filter": FILTER.shape(nullable=True),
         "filterRule": RULES[4].shape(),
         "filterOperation": OPERATION_SHAPE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bgpctl.core.intent.field_kinds import ASN, MTU, PORT, integer
+from bgpctl.core.intent.field_kinds import ASN, BOOLEAN, MTU, PORT, integer
 from bgpctl.core.intent.tables import Row
 from bgpctl.core.intent.tunnel_keys import MTU_KEYS
 
@@ -20,6 +20,13 @@ CHANNEL_PORT: Final = Row(
     "channel_port",
     "TCP port at which agents ask each other, with keys; 9179 is a free one. Without it they do not.",
     implied=lambda _: 0,
+)
+MTU_DISCOVERY: Final = Row(
+    "mtuDiscovery",
+    BOOLEAN,
+    "mtu_discovery",
+    "Routes to a member get the path MTU that probes have found, so senders of larger packets hear of it.",
+    implied=lambda _: False,
 )
 TUNNELS: Final = (
     Row("vxlanVNI", integer(1, 16777215), "vxlan_vni", "VXLAN network identifier."),

@@ -1,5 +1,5 @@
 """
-The short form: one document with `calico_backend`, `asNumber`, `pools`, `nodes`, `mesh`, `peers`.
+The short form: one document with `calico_backend`, `asNumber`, `pools`, `nodes`, `mesh`, `peers`, `announce`.
 
 Refuses to know: Calico's resources, and the other keys of a lab file.
 """
@@ -18,7 +18,8 @@ from bgpctl.core.intent.filters import ADVERTISEMENTS, read_filter
 from bgpctl.core.intent.nodes import Underlay, short_node, take_block, take_borrowed, take_node, tunnels_of
 from bgpctl.core.intent.peers import MESH_OPTIONS, Remote, mesh_row, peer_table, read_peer
 from bgpctl.core.intent.pools import read_pool, short_pool
-from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT, TUNNELS
+from bgpctl.core.intent.services import read_service
+from bgpctl.core.intent.settings import ASN_ROW, CHANNEL_PORT, LISTEN_PORT, MTU_DISCOVERY, TUNNELS
 from bgpctl.core.intent.shapes import Shape, by_name, ref
 from bgpctl.core.intent.tables import Row, Table, Values, set_all
 from bgpctl.core.intent.tree import Mapping as Document
@@ -56,6 +57,7 @@ SETTINGS: Final = Table(
         *MESH_OPTIONS,
         *ADVERTISEMENTS,
         *TUNNELS,
+        MTU_DISCOVERY,
         Row("mtu", MTU, "workload_mtu", "Bytes; of the links of workloads. 0 derives it from the underlay."),
     ),
     Configuration,
@@ -104,8 +106,12 @@ _NAMED: Final[Mapping[str, tuple[Kind, _Reader, str]]] = {
     "nodes": ("node", _read_node, "shortNode"),
     "peers": ("peer", _read_peer, "shortPeer"),
     "filters": ("filter", _read_filter, "filter"),
+    "announce": ("service", read_service, "service"),
 }
 """Mappings of named objects: their kind, their reader, their definition in the schema."""
+
+
+_ABOUT: Final = {"announce": "Service addresses by name, announced by BGP while their checks pass."}
 
 
 def read_short(draft: Draft, document: Document) -> None:
@@ -138,7 +144,7 @@ def _read_each(draft: Draft, fields: Fields, key: str, kind: Kind, read: _Reader
 def shape() -> Shape:
     """The JSON Schema of a document of the short form."""
     named = (
-        (key, {"description": f"{key.capitalize()} by name.", **by_name(ref(name))})
+        (key, {"description": _ABOUT.get(key, f"{key.capitalize()} by name."), **by_name(ref(name))})
         for key, (*_, name) in _NAMED.items()
     )
     return SETTINGS.shape(more=[*named, *((key, True) for key in lab_keys())])

@@ -105,8 +105,10 @@ def _next(ledger: Ledger, blocks: NodeBlocks, busy: LongestMatch[Prefix], found:
     text = f"pool {found.pool} is exhausted on node {blocks.node.name}: {', '.join(map(str, own))}"
     if free:
         left_s = min(_rests_s(item, now) for item in free)
-        raise NotGiven(Rule.COOLING_DOWN, f"{text}; an address that was in use before is free in {left_s:.0f} s")
-    raise NotGiven(Rule.FULL, f"{text}; add a block to the node in the cluster file")
+        raise NotGiven(
+            Rule.COOLING_DOWN, f"{text}; an address that was in use before is free in {left_s:.0f} s", found.pool
+        )
+    raise NotGiven(Rule.FULL, f"{text}; add a block to the node in the cluster file", found.pool)
 
 
 def _rests_s(item: Freed, now: Moment) -> float:

@@ -31,6 +31,7 @@ class Rule(enum.Enum):
     ADDRESS_KEPT = "address-kept"
     COOLING_DOWN = "cooling-down"
     FULL = "full"
+    MOST_BLOCKS = "most-blocks"
     NAME_TAKEN = "name-taken"
     NO_BLOCK = "no-block"
     OTHER_NODE = "other-node"
@@ -38,14 +39,17 @@ class Rule(enum.Enum):
     POOL_NOT_KNOWN = "pool-not-known"
     POOL_NOT_USABLE = "pool-not-usable"
     SAME_VERSION = "same-version"
+    STORE_AWAY = "store-away"
 
 
 class NotGiven(Exception):
-    """No address can be given; the text is for the operator."""
+    """No address can be given; the text is for the operator. `pool`: that has none; `address`: that was asked for."""
 
-    def __init__(self, rule: Rule, text: str) -> None:
+    def __init__(self, rule: Rule, text: str, pool: str = "", address: Address | None = None) -> None:
         super().__init__(text)
         self.rule = rule
+        self.pool = pool
+        self.address = address
 
 
 class Range(NamedTuple):
@@ -93,7 +97,7 @@ class NodeBlocks:
         found = tuple(block for block in self.blocks if pool.cidr.covers(block))
         if not found:
             text = f"node {self.node.name} has no block of pool {pool.name}; add one to its blocks in the cluster file"
-            raise NotGiven(Rule.NO_BLOCK, text)
+            raise NotGiven(Rule.NO_BLOCK, text, pool.name)
         return found
 
     def range(self, pool: Pool, within: Prefix | None = None) -> Range:
@@ -105,13 +109,13 @@ class NodeBlocks:
         if not found:
             own = ", ".join(map(str, blocks))
             text = f"node {self.node.name} has no block of pool {pool.name} in {within}; it has: {own}"
-            raise NotGiven(Rule.NO_BLOCK, text)
+            raise NotGiven(Rule.NO_BLOCK, text, pool.name)
         return Range(pool.name, found)
 
     def check(self, address: Address) -> None:
         """Check that a workload of this node may have the address. Raises NotGiven."""
         if not any(prefix.holds(address) for prefix in self.prefixes):
-            raise NotGiven(Rule.OUTSIDE_BLOCKS, self._outside(address))
+            raise NotGiven(Rule.OUTSIDE_BLOCKS, self._outside(address), address=address)
         if why := self.kept.holding(address):
             raise NotGiven(Rule.ADDRESS_KEPT, f"{address} is {why}")
 

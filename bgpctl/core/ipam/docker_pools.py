@@ -49,15 +49,17 @@ class PoolRequest(NamedTuple):
     options: Mapping[str, str] = {}
 
 
-def docker_pool(request: PoolRequest, blocks: NodeBlocks) -> DockerPool:
-    """The pool that is meant, if this node can give addresses of it. Raises NotGiven."""
+def docker_pool(request: PoolRequest, blocks: NodeBlocks, *, claims: bool = False) -> DockerPool:
+    """The pool that is meant, if this node can give addresses of it, or `claims` blocks by itself. Raises NotGiven."""
     unknown = sorted(set(request.options) - {POOL_OPTION})
     if unknown:
         text = f"there is no --ipam-opt {unknown[0]}; there is: --ipam-opt {POOL_OPTION}=NAME"
         raise NotGiven(Rule.POOL_NOT_KNOWN, text)
     pool = _named(request, blocks) or _only(request, blocks)
     found = DockerPool(pool.name, _within(request, pool))
-    blocks.range(blocks.pool(pool.name), found.within)
+    usable = blocks.pool(pool.name)
+    if not claims:
+        blocks.range(usable, found.within)
     return found
 
 

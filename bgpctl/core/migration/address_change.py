@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from bgpctl.core.cluster.encapsulation import DIRECT
 from bgpctl.core.fabric.encapsulations import behaviour_of, behind
@@ -56,10 +56,33 @@ class FormerPath:
         yield from self.routes
 
 
-def held_paths(situation: Situation) -> tuple[FormerPath, ...]:
-    """The paths to members' former addresses that stay now."""
+class FormerPaths(NamedTuple):
+    """
+    The paths to members' former addresses.
+
+    Attributes:
+        held: stay now.
+        left_entries: forwarding entries that stay until the step after, as their paths are left now for another link.
+            An entry that changes before its routes move would send by the former link to the new address, and nothing
+            has shown that such packets arrive.
+    """
+
+    held: tuple[FormerPath, ...] = ()
+    left_entries: tuple[FdbEntry, ...] = ()
+
+
+def former_paths(situation: Situation) -> FormerPaths:
+    """The paths to members' former addresses that are in the kernel."""
     going = _going_next_hops(situation.desired.dataplane, situation.observed)
-    return tuple(path for path in _former_paths(situation, going) if _is_held(situation, path)) if going else ()
+    if not going:
+        return FormerPaths()
+    held: list[FormerPath] = []
+    left: list[FormerPath] = []
+    for path in _former_paths(situation, going):
+        (held if _is_held(situation, path) else left).append(path)
+    proven = {path.entry for path in left if path.hop.present.link == path.hop.wanted.link}
+    entries = dict.fromkeys(path.entry for path in left if path.entry and path.entry not in proven)
+    return FormerPaths(tuple(held), tuple(entries))
 
 
 def former_probe(situation: Situation, path: FormerPath) -> Probe | None:

@@ -106,17 +106,17 @@ def next_step(
 ) -> MigrationStep:
     """The state that the kernel should have now, between `observed` and `desired`."""
     situation = Situation(desired, observed, intent, node, probe_results, at_s, advertised)
-    former = address_change.held_paths(situation)
-    if not former and _nothing_moves(desired.dataplane, observed):
+    former, left_entries = address_change.former_paths(situation)
+    if not former and not left_entries and _nothing_moves(desired.dataplane, observed):
         return MigrationStep(desired)
     source = source_change(situation)
     held = held_next_hops(situation, source.waiting_links)
     draining = drain(situation, (*held, *(path.hop for path in former)))
-    if not held and not former and not draining.links and not source.kept:
+    if not held and not former and not left_entries and not draining.links and not source.kept:
         return MigrationStep(desired)
     present = (*(hop.present for hop in held), *chain.from_iterable(path.kept for path in former))
     return MigrationStep(
-        _with_kept(desired, (*present, *draining.kept, *source.kept)),
+        _with_kept(desired, (*present, *left_entries, *draining.kept, *source.kept)),
         (
             *(pending_cutover(situation, hop) for hop in held),
             *(address_change.pending(situation, path) for path in former),

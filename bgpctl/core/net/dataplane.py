@@ -105,7 +105,7 @@ class Dataplane:
     @property
     def route_set(self) -> RouteSet:
         """The routes in their shards."""
-        return cast(RouteSet, self.routes)
+        return self.routes  # type: ignore[return-value] # __post_init__ sees to it; a call of cast would cost more
 
     @classmethod
     def of(cls, objects: Iterable[KernelObject], rules: Iterable[Rule] = ()) -> Dataplane:
@@ -134,8 +134,8 @@ class Dataplane:
 
     def unshared_size(self, other: Dataplane) -> int:
         """The number of objects in tables, and in shards of routes, that are not the very same ones in `other`."""
-        shards = other.route_set.shards
-        routes = sum(len(shard) for key, shard in self.route_set.shards.items() if shard is not shards.get(key))
+        shards = self.route_set.shards
+        routes = sum(len(shards.get(key, ())) for key in self.route_set.touched_since(other.route_set))
         pairs = zip(self.tables(), other.tables(), strict=True)
         return routes + sum(len(mine) for mine, theirs in pairs if mine is not theirs and mine is not self.routes)
 
@@ -238,7 +238,7 @@ class Dataplane:
         names = {link.name for link in (self.links if links is None else links) if link.owned}
         return Dataplane(
             links=frozenset(link for link in self.links if link.owned),
-            addresses=frozenset(address for address in self.addresses if address.link in names),
+            addresses=frozenset(item for item in self.addresses if item.link in names or item.protocol == PROTOCOL),
             # All are named as ours, and can outlive the link that they belong to.
             inner_filters=self.inner_filters,
             workload_filters=self.workload_filters,

@@ -117,10 +117,14 @@ class Link:
 
 
 class LinkAddress(NamedTuple):
-    """An address on a link."""
+    """
+    An address on a link. `protocol` is PROTOCOL if it is marked as ours (IFA_PROTO, since Linux 5.18), which only one
+    on a link that is not ours needs; 0 otherwise, whatever the kernel has there.
+    """
 
     link: str
     address: InterfaceAddress
+    protocol: int = 0
 
 
 class Decap(NamedTuple):
@@ -290,7 +294,8 @@ class Route(NamedTuple):
     A route. The kernel's key is (table, prefix, metric); a lower metric wins.
 
     Ours name a next-hop object or group in `next_hop` (0: none) and leave `gateway` and `link` empty;
-    for a route by next-hop object the kernel's expansion of it is not repeated here.
+    for a route by next-hop object the kernel's expansion of it is not repeated here. No larger packet than `mtu_bytes`
+    is sent by it (RTAX_MTU); 0: the link decides.
     """
 
     prefix: Prefix
@@ -301,6 +306,7 @@ class Route(NamedTuple):
     metric: int = METRIC
     table: int = MAIN_TABLE
     protocol: int = PROTOCOL
+    mtu_bytes: int = 0
 
 
 class RuleAction(enum.IntEnum):
@@ -385,7 +391,7 @@ def key_of(obj: KernelObject) -> Key:
 
 def keys_of(routes: Iterable[Route]) -> list[Key]:
     """`key_of` each, in half the time: there are 100,000."""
-    return [("route", table, prefix, metric) for prefix, _, _, _, _, metric, table, _ in routes]
+    return [("route", table, prefix, metric) for prefix, _, _, _, _, metric, table, _, _ in routes]
 
 
 def link_of_sysctl(name: str) -> str | None:

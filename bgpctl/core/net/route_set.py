@@ -157,7 +157,7 @@ class RouteSet(AbstractSet[Route]):
     def sharing(self, before: RouteSet) -> RouteSet:
         """An equal set with as many shards of `before` as are equal to its own; `before` itself if all are."""
         shards = sharing(self.shards, before.shards)
-        return before if shards is before.shards else RouteSet(shards)
+        return before if shards is before.shards else RouteSet(shards, self._size)
 
 
 class Difference(NamedTuple):

@@ -19,7 +19,7 @@ Refuses to know: what the values are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from itertools import chain, compress, filterfalse, islice
 from operator import is_, is_not
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast, overload
@@ -107,6 +107,11 @@ def by_shard(items: Iterable[S]) -> dict[ShardKey, list[S]]:
     return shards
 
 
+def in_shards(prefixes: Iterable[Prefix]) -> Mapping[ShardKey, Sequence[Prefix]]:
+    """The prefixes by their shards."""
+    return {key: [prefix for (prefix,) in items] for key, items in by_shard((prefix,) for prefix in prefixes).items()}
+
+
 class Table(Mapping[Prefix, V], Generic[V]):
     """
     An immutable mapping from prefixes to values, in shards that versions share.
@@ -181,6 +186,20 @@ class Table(Mapping[Prefix, V], Generic[V]):
             changed.update(differing(self.shards.get(key, {}), old_shards.get(key, {})))
         return changed
 
+    def among(self, prefixes: Mapping[ShardKey, Iterable[Prefix]]) -> Iterator[tuple[Prefix, V]]:
+        """The entries of these prefixes (`in_shards`), as far as there are any."""
+        for key, some in prefixes.items():
+            shard = self.shards.get(key)
+            if shard:
+                yield from ((prefix, shard[prefix]) for prefix in some if prefix in shard)
+
+    def differences(self, before: Table[V]) -> Iterator[tuple[Prefix, V | None, V | None]]:
+        """Each of `changed_since` with its value before and now, None where it had or has none."""
+        for key in differing(self.shards, before.shards):
+            now, old = self.shards.get(key, {}), before.shards.get(key, {})
+            for prefix in differing(now, old):
+                yield prefix, old.get(prefix), now.get(prefix)
+
     def overlapping(self, others: Collection[Prefix]) -> set[Prefix]:
         """Prefixes that are one of these, cover one or lie in one. Shards far from all of them cost next to nothing."""
         spans = [_span(prefix) for prefix in others]
@@ -196,10 +215,15 @@ class Table(Mapping[Prefix, V], Generic[V]):
         for prefix in gone:
             if prefix in self:
                 self._editable(edited, prefix).pop(prefix, None)
-        for prefix, value in entries.items():
-            key = shard_of(prefix)
-            if (edited if key in edited else self.shards).get(key, {}).get(prefix, _ABSENT) is not value:
-                self._editable(edited, prefix)[prefix] = value
+        for key, items in by_shard(entries.items()).items():
+            known = edited[key] if key in edited else self.shards.get(key, {})
+            new = {prefix: value for prefix, value in items if known.get(prefix, _ABSENT) is not value}
+            if new:
+                edited[key] = {**known, **new}
+        return self.with_shards(edited)
+
+    def with_shards(self, edited: Mapping[ShardKey, Mapping[Prefix, V]]) -> Table[V]:
+        """The table with these shards in place of those that have their keys; an empty one is none."""
         if not edited:
             return self
         shards = dict(self.shards)
@@ -234,16 +258,28 @@ class Table(Mapping[Prefix, V], Generic[V]):
                 for key, shard in self.shards.items()
             }
             return Table({key: shard for key, shard in shards.items() if shard})
-        found: dict[Prefix, W] = {}
-        gone: list[Prefix] = []
-        for prefix in self.changed_since(before.source) if changed is None else changed:
-            value = self.get(prefix, _ABSENT)
-            made = None if value is _ABSENT else derive(prefix, cast(V, value))
-            if made is None:
-                gone.append(prefix)
-            else:
-                found[prefix] = made
-        return before.result.changed(found, gone)
+        edited: dict[ShardKey, dict[Prefix, W]] = {}
+        for key, prefixes in self._differing(before.source) if changed is None else in_shards(changed).items():
+            values, known = self.shards.get(key, {}), before.result.shards.get(key, {})
+            shard: dict[Prefix, W] | None = None
+            for prefix in prefixes:
+                value = values.get(prefix, _ABSENT)
+                made = None if value is _ABSENT else derive(prefix, cast(V, value))
+                if made is known.get(prefix):
+                    continue
+                shard = dict(known) if shard is None else shard
+                if made is None:
+                    del shard[prefix]
+                else:
+                    shard[prefix] = made
+            if shard is not None:
+                edited[key] = shard
+        return before.result.with_shards(edited)
+
+    def _differing(self, before: Table[V]) -> Iterator[tuple[ShardKey, Iterable[Prefix]]]:
+        """`changed_since` by shards."""
+        for key in differing(self.shards, before.shards):
+            yield key, differing(self.shards.get(key, {}), before.shards.get(key, {}))
 
 
 def is_same(before: Input | None, now: Input, but: str = "") -> bool:
@@ -299,6 +335,8 @@ _ABSENT: Final = object()
 
 def differing(now: Mapping[K, V], before: Mapping[K, V]) -> Iterable[K]:
     """The keys whose values are not one object, or that are in one of the two only."""
+    if now is before:
+        return ()
     # One is an edited copy of the other nearly always, so what was in both stands in the same order.
     if len(now) >= len(before) and all(map(is_, now, before)):
         added = islice(now, len(before), None)

@@ -123,6 +123,7 @@ def _traits(intent: Intent, node: Node, lent: Mapping[str, tuple[Prefix, ...]]) 
         lent.get(node.name),
         tuple(_end(intent, node, address) for address in _ends(intent, node)),
         len(given.vtep_macs),
+        tuple((service.name, intent.workload_of(service, node)) for service in intent.services_of(node)),
     )
 
 

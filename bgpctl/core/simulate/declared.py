@@ -20,8 +20,9 @@ from bgpctl.core.cluster.reasons import Reason
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import Key, Route, RouteType
-from bgpctl.core.simulate.preview import assumed_kernel, converged, desired
-from bgpctl.core.trace.announced import Obstacle, missing, owner_of
+from bgpctl.core.simulate.preview import Members, assumed_kernel, converged, converged_of, desired
+from bgpctl.core.simulate.services import with_instance
+from bgpctl.core.trace.announced import Obstacle, Owners, missing, owner_of
 from bgpctl.core.trace.journey import Network
 from bgpctl.core.trace.snapshot import Snapshot, declared
 from bgpctl.core.trace.verify import Block, Obstacles
@@ -38,7 +39,8 @@ def network(
     announced: Announced | None = None,
 ) -> Network:
     """
-    The nodes at which these addresses are, as the files would have them; those of `live` as they are.
+    The nodes at which these addresses are, all of a service's, as the files would have them; those of `live` as they
+    are.
 
     Args:
         intent: of the files.
@@ -50,7 +52,9 @@ def network(
     ends, away = tuple(ends), frozenset(missing_nodes)
     announced = announced or partial(obstacle, intent)
     addresses = {address: node.name for node in intent.nodes for address in node.addresses}
-    concerned = {owner.name for end in ends if (owner := node_at(intent, end))} - live.keys() - away
+    owners = [owner for end in ends if (owner := node_at(intent, end))]
+    instances = [node for end in ends for node in with_instance(intent, end)]
+    concerned = {node.name for node in (*owners, *instances)} - live.keys() - away
     snapshots: dict[str, Snapshot | None] = {**dict.fromkeys(away), **live}
     reasons: dict[str, Mapping[Key, Reason]] = {}
     for node in intent.nodes:
@@ -71,26 +75,28 @@ def everything(intent: Intent) -> tuple[Network, tuple[Block, ...], Obstacles]:
     blocks: list[Block] = []
     obstacles: dict[tuple[str, Prefix], Obstacle] = {}
     policies: dict[str, Policy] = {}
+    members, owners = Members(intent), Owners(intent)
     for node in intent.nodes:
-        kept = {prefix: found for prefix in prefixes if (found := missing(intent, node, prefix, policies))}
+        kept = {prefix: found for prefix in prefixes if (found := missing(intent, node, prefix, policies, owners.of))}
         obstacles.update({(node.name, prefix): found for prefix, found in kept.items()})
-        kernel = converged(intent, node, assumed_kernel(node)).drop(map(Route, kept))
+        kernel = converged_of(members, node, assumed_kernel(node)).drop(map(Route, kept))
         snapshots[node.name] = declared(kernel)
         full_bytes = min(link.mtu_bytes for link in kernel.links)
-        blocks += blocks_of(intent, node, full_bytes)
+        blocks += blocks_of(intent, node, full_bytes, owners)
     return Network(snapshots, addresses), tuple(blocks), obstacles
 
 
-def blocks_of(intent: Intent, node: Node, full_bytes: int) -> Iterable[Block]:
+def blocks_of(intent: Intent, node: Node, full_bytes: int, owners: Owners | None = None) -> Iterable[Block]:
     """
     Each with the first address that a workload can have; none where tunnels and other nodes have them all. Not borrowed
     addresses: to these the route of their workload leads, which is not in the files.
     """
+    at = owners.at if owners else partial(node_at, intent)
     for prefix in intent.blocks_of(node):
         pool = intent.pool_of(prefix)
         addresses = (prefix.nth(index) for index in range(prefix.size))
         tunnels = frozenset(intent.tunnel_addresses(node))
-        free = (item for item in addresses if item not in tunnels and node_at(intent, item) == node)
+        free = (item for item in addresses if item not in tunnels and at(item) == node)
         address = next(free, None)
         if pool and address:
             yield Block(node.name, prefix, address, full_bytes, pool.name)
@@ -118,7 +124,7 @@ def obstacle(
     node = intent.node(name)
     if node is None or intent.pool_of(destination.host_prefix) is None:
         return None
-    return missing(announcing or intent, node, _announced(intent, destination), policies, intent)
+    return missing(announcing or intent, node, _announced(intent, destination), policies, partial(owner_of, intent))
 
 
 def _own(intent: Intent, node: Node) -> tuple[Address, ...]:

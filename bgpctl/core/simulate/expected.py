@@ -26,6 +26,7 @@ from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.core.simulate.part import Parts
 from bgpctl.core.simulate.reach import classes, prefix_classes
+from bgpctl.core.simulate.services import to_services
 from bgpctl.core.trace.announced import ObstacleCode, missing
 
 
@@ -47,6 +48,11 @@ def paths(
         candidates = _candidates(of_peers, brought, members)
         if candidates:
             chosen[prefix] = choose(candidates)
+    known = before.made_from.policy.ownership if before else None
+    for choice in to_services(wanted, node):
+        # Of one that is known already the paths of today say more: instances may be down.
+        if known is None or not known.service(choice.best.path.prefix):
+            chosen.setdefault(choice.best.path.prefix, choice)
     return tuple(chosen.values())
 
 
@@ -56,7 +62,8 @@ def by_files(wanted: Intent) -> Callable[[Node], tuple[Choice, ...]]:
 
     def of(node: Node) -> tuple[Choice, ...]:
         brought = _by_members(wanted, node, _Obstacles(wanted, node, numbers, asked_of))
-        return tuple(choose([item.path]) for item in brought.values() if item.path)
+        to_blocks = (choose([item.path]) for item in brought.values() if item.path)
+        return (*to_blocks, *to_services(wanted, node))
 
     return of
 

@@ -32,6 +32,7 @@ from bgpctl.core.agent.events import (
     PathsJudged,
     Probed,
     SendProbes,
+    ServicesJudged,
     Speak,
     WakeAt,
     Woken,
@@ -46,6 +47,7 @@ from bgpctl.core.cluster.reasons import Reason, ReasonCode
 from bgpctl.core.dataplane.effects import Failure, Remove, after_all, after_each
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.net.dataplane import Dataplane
+from bgpctl.core.services.health import Status, Verdict
 from bgpctl.core.simulate import echo, speakers
 from bgpctl.core.simulate.faults import Faults
 from bgpctl.core.simulate.preview import assumed_kernel
@@ -125,7 +127,16 @@ class Fleet:
                 member.put(_with_addresses(member.kernel, node))
         for member in self._members.values():
             member.inbox.append(IntentLoaded(intent))
+            member.inbox += self._well(intent, member.state.node)
         self._last_change_s = self.now_s
+
+    def _well(self, intent: Intent, name: str) -> Iterator[Event]:
+        """Every instance of a service is well: nothing is known of checks here."""
+        node = intent.node(name)
+        services = intent.services_of(node) if node else ()
+        if services:
+            found = (Verdict(item.name, item.address, Status.UP, self.now_s) for item in services)
+            yield ServicesJudged(tuple(found))
 
     def _hand_over(self, intent: Intent) -> None:
         """An address that the file gives to another node is not the former one's any more."""

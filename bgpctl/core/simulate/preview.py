@@ -48,6 +48,7 @@ from bgpctl.core.net.objects import (
 )
 from bgpctl.core.simulate import alike
 from bgpctl.core.simulate.effect import Carried, Effect, with_effects
+from bgpctl.core.simulate.services import to_services
 from bgpctl.core.simulate.tunnel_mtu import TooBig, too_big
 from bgpctl.core.simulate.workloads import outside
 
@@ -154,8 +155,9 @@ class Members:
         self._paths = {member.name: tuple(_paths(intent, member, prefixes[member.name])) for member in intent.nodes}
 
     def paths(self, node: Node) -> Iterator[Choice]:
-        """The paths that the node would receive if every other member announced its blocks."""
-        return chain.from_iterable(paths for name, paths in self._paths.items() if name != node.name)
+        """The paths that the node would receive if every other member announced its blocks, and all its services."""
+        to_blocks = (paths for name, paths in self._paths.items() if name != node.name)
+        return chain(chain.from_iterable(to_blocks), to_services(self.intent, node))
 
 
 def _paths(intent: Intent, member: Node, prefixes: Iterable[Prefix]) -> Iterator[Choice]:

@@ -10,7 +10,8 @@ Refuses to know: routers outside the cluster, best paths among several, what an 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from typing import NamedTuple
 
 from bgpctl.core.bgp.decision import Candidate, Choice
@@ -25,7 +26,8 @@ from bgpctl.core.cluster.configuration import Backend, Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place
 from bgpctl.core.cluster.reasons import RejectCode, Rejection
-from bgpctl.core.net.addresses import Prefix
+from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.longest_match import LongestMatch
 from bgpctl.core.net.table import Table
 
 
@@ -70,18 +72,18 @@ def missing(
     node: Node,
     prefix: Prefix,
     policies: dict[str, Policy] | None = None,
-    among: Intent | None = None,
+    owner_of_prefix: Callable[[Prefix], Node | None] | None = None,
 ) -> Obstacle | None:
     """
     The obstacle that keeps the prefix from the node; None if it comes there, or is its own.
 
     For callers that ask about many prefixes: `policies` has those of this intent by node, filled as they are needed,
-    and `among` a part of it with all nodes that the prefix may be of.
+    and `owner_of_prefix` is asked instead of all nodes.
     """
     pool = intent.pool_of(prefix)
     if pool is None:
         return Obstacle(ObstacleCode.NO_POOL, node.name)
-    owner = owner_of(among or intent, prefix)
+    owner = owner_of_prefix(prefix) if owner_of_prefix else owner_of(intent, prefix)
     if owner is None:
         return Obstacle(ObstacleCode.NO_BLOCK, node.name, detail=pool.name, place=pool.place)
     if owner == node or not pool.by_bgp:
@@ -95,6 +97,28 @@ def owner_of(intent: Intent, prefix: Prefix) -> Node | None:
     """The node of the narrowest block or borrowed address that covers the prefix."""
     found = [(own.length, node.name) for node in intent.nodes for own in intent.prefixes_of(node) if own.covers(prefix)]
     return intent.node(max(found)[1]) if found else None
+
+
+class Owners:
+    """The nodes of one cluster by what they have, for callers that ask often."""
+
+    def __init__(self, intent: Intent) -> None:
+        self._intent = intent
+        # Of two nodes with one prefix the last by name is found first, as `owner_of` does.
+        nodes = sorted(intent.nodes, key=attrgetter("name"), reverse=True)
+        self._by_prefix = LongestMatch((prefix, node) for node in nodes for prefix in intent.prefixes_of(node))
+        self._by_address: dict[Address, Node] = {}
+        for node in intent.nodes:
+            for address in (*node.addresses, *intent.tunnel_addresses(node)):
+                self._by_address.setdefault(address, node)
+
+    def of(self, prefix: Prefix) -> Node | None:
+        """As `owner_of`."""
+        return self._by_prefix.covering(prefix)
+
+    def at(self, address: Address) -> Node | None:
+        """The node whose address it is, or whose block it is in; None if it is outside."""
+        return self._by_address.get(address) or self.of(address.host_prefix)
 
 
 class _Spread:

@@ -214,7 +214,7 @@ class _Walk:
     def _pass_size(self, packet: Packet, route: Route | None, hop: ResolvedNextHop, *, outer: bool = False) -> Packet:
         """The packet, or the first of its fragments."""
         link = self._kernel.link(hop.link)
-        metric = self._kernel.details(route).mtu_bytes if route else 0
+        metric = (route.mtu_bytes or self._kernel.details(route).mtu_bytes) if route else 0
         most = metric or (link.mtu_bytes if link else 0)
         if not most or packet.size_bytes <= most:
             return packet

@@ -18,6 +18,7 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 from bgpctl.core.net.addresses import Address, Prefix
+from bgpctl.core.net.objects import PROTOCOL, Route
 from bgpctl.core.trace.announced import Obstacle, ObstacleCode
 from bgpctl.core.trace.journey import Exchange, Follower, Journey, Network, Origin, exchange
 from bgpctl.core.trace.likeness import Likeness
@@ -184,10 +185,22 @@ def finding_of(follower: Follower, source: Block, destination: Block, kept_back:
 
 
 def _exchanges(follower: Follower, source: Block, destination: Block) -> Iterator[tuple[Exchange, int]]:
-    """The small packet, then the full one, each with its answer."""
+    """The small packet, then the full one as far as the path MTUs of our routes allow, each with its answer."""
+    origin = Origin(source.node, source.link)
     small = Packet(source.address, destination.address, protocol=echo_protocol(source.prefix.version))
-    for packet in (small, small._replace(size_bytes=source.full_bytes)):
-        yield exchange(follower, packet, Origin(source.node, source.link), destination.node), packet.size_bytes
+    found = exchange(follower, small, origin, destination.node)
+    yield found, small.size_bytes
+    full = small._replace(size_bytes=min((source.full_bytes, *_answered_sizes(found))))
+    yield exchange(follower, full, origin, destination.node), full.size_bytes
+
+
+def _answered_sizes(found: Exchange) -> Iterator[int]:
+    """The path MTUs that our routes on the way have, in bytes: larger packets are answered."""
+    for journey in filter(None, (found.there, found.back)):
+        for step in journey.steps:
+            route = step.subject
+            if isinstance(route, Route) and route.protocol == PROTOCOL and route.mtu_bytes:
+                yield route.mtu_bytes
 
 
 def _shadow(journey: Journey, target: str) -> Step | None:

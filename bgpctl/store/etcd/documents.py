@@ -17,7 +17,8 @@ from bgpctl.store.etcd.known import Known
 from bgpctl.store.etcd.kv import Entry
 from bgpctl.store.etcd.records import BadRecord, File, NewerFormat
 
-_NODES: Final = "nodes/"
+MEMBERS: Final = "nodes/"
+"""Begins the key of a member's document."""
 
 
 class Documents:
@@ -51,7 +52,7 @@ class Documents:
 
     def _read(self, known: Known, name: str) -> None:
         pair = known.entries.get(f"{records.NODES}{name}"), known.entries.get(f"{records.ALLOCATIONS}{name}")
-        key = f"{_NODES}{name}"
+        key = f"{MEMBERS}{name}"
         if pair == (None, None):
             self._members.pop(name, None)
             self._of_members.pop(key, None)

@@ -92,7 +92,7 @@ class Follower:
         """
         with self._lock:
             before, seen = self.known, self._seen
-        listing = self._kv.list(records.WATCHED)
+        listing = self._kv.list(records.WATCHED, records.WATCHED_LAST)
         meta = _meta(self._kv.past(records.META, listing.revision))  # of the same moment, or it is another content's
         found = Known(meta.uuid if meta else "", listing.revision, listing.entries)
         reason = objection(before, seen, meta, found)
@@ -161,7 +161,8 @@ class Follower:
         at = self._kv.gateway.endpoint
         self._watched = at
         try:
-            for events in self._kv.watch(records.WATCHED, self.known.revision, at, self._opened):
+            watch = self._kv.watch(records.WATCHED, self.known.revision, at, self._opened, through=records.WATCHED_LAST)
+            for events in watch:
                 if events:
                     self._take(events)
         except Unavailable:

@@ -32,6 +32,8 @@ PATIENT_S: Final = 20.0
 """For an operator's command, which has no other member to go on with, and which a busy etcd may keep waiting."""
 _SNAPSHOT_S: Final = 10.0
 _LONGEST_BYTES: Final = 64 << 20
+DENIED: Final = 7
+"""gRPC's PERMISSION_DENIED, the `code` of Rejected."""
 _UNAVAILABLE: Final = frozenset({4, 14})
 """gRPC codes of a member that has no leader, or lost it while the request was under way."""
 _FAULTS: Final = (OSError, http.client.HTTPException, ValueError)

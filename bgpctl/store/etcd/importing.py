@@ -54,7 +54,23 @@ def parts_of(intent: Intent) -> Parts:
         found[f"{records.NODES}{name}"] = records.written_node(rest)
         given = records.written_allocations(node.get("blocks", ()), node.get("borrowed", ()))
         found[f"{records.ALLOCATIONS}{name}"] = given
-    return Parts(yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100), found)
+    documents = [document, *restrictions(intent)]
+    return Parts(yaml.safe_dump_all(documents, sort_keys=False, default_flow_style=None, width=100), found)
+
+
+def restrictions(intent: Intent) -> list[dict[str, Any]]:
+    """What only restricts the giving of addresses, which the short form does not have, as Calico's resources."""
+    config: dict[str, Any] = {"strictAffinity": True} if intent.is_strict else {}
+    if intent.most_blocks:
+        config["maxBlocksPerHost"] = intent.most_blocks
+    found = [_resource("IPAMConfig", "default", config)] if config else []
+    if intent.reserved:
+        found.append(_resource("IPReservation", "reserved", {"reservedCIDRs": list(map(str, intent.reserved))}))
+    return found
+
+
+def _resource(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
 def put(kv: Kv, name: str, parts: Parts, replaces: str | None = None) -> Imported:

@@ -55,7 +55,7 @@ class Known:
             if event.value is None:
                 entries.pop(event.key, None)
             else:
-                entries[event.key] = Entry(event.value, event.revision)
+                entries[event.key] = Entry(event.value, event.revision, event.created)
         return replace(self, revision=revision, entries=entries, since=self.revision, changed=changed)
 
     def with_blobs(self, blobs: Mapping[str, str]) -> Known:

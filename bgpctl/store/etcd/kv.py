@@ -29,10 +29,11 @@ _COMPACTED: Final = 11
 
 
 class Entry(NamedTuple):
-    """A value, and the revision of its last change."""
+    """A value, the revision of its last change, and that at which the key was made; 0: it is not known."""
 
     value: str
     revision: int
+    created: int = 0
 
 
 class Listing(NamedTuple):
@@ -49,6 +50,15 @@ class Event:
     key: str
     value: str | None
     revision: int
+    created: int = 0
+
+
+class Guard(NamedTuple):
+    """A condition on all keys from `first` to before `end`: each was last changed at `revision` or earlier; 0: none."""
+
+    first: str
+    end: str
+    revision: int = 0
 
 
 class Compacted(Exception):
@@ -84,9 +94,12 @@ class Kv:
                     found.update(self._entries(response.get("response_range", {})))
         return Listing(revision, found)
 
-    def list(self, under: str) -> Listing:
-        """All keys that begin with `under`, at one revision, however many they are."""
-        key, end, revision = self._key(under), self._end(under), 0
+    def list(self, under: str, through: str = "") -> Listing:
+        """
+        All keys that begin with `under`, and those after them in the order of keys up to all that begin with `through`:
+        at one revision, however many they are.
+        """
+        key, end, revision = self._key(under), self._end(through or under), 0
         found: dict[str, Entry] = {}
         while True:
             body = {"key": key, "range_end": end, "limit": str(_PAGE), "revision": str(revision)}
@@ -98,6 +111,10 @@ class Kv:
                     return Listing(revision, found)
                 key = b64encode(b64decode(answer["kvs"][-1]["key"]) + b"\0").decode()
 
+    def list_all(self) -> Listing:
+        """All keys of the cluster, likewise."""
+        return self.list("")
+
     def past(self, key: str, revision: int) -> Entry | None:
         """One key as it was at a revision of the store."""
         answer = self.gateway.call("/v3/kv/range", {"key": self._key(key), "revision": str(revision)})
@@ -105,15 +122,29 @@ class Kv:
             return dict(self._entries(answer)).get(key)
 
     def commit(
-        self, conditions: Mapping[str, int], puts: Mapping[str, str], removed: Collection[str] = ()
+        self,
+        conditions: Mapping[str, int],
+        puts: Mapping[str, str],
+        removed: Collection[str] = (),
+        guards: Collection[Guard] = (),
     ) -> int | None:
         """
-        Put and remove keys in one transaction if each key of `conditions` has that revision (0: it is absent). The
-        revision of the store with it; None if a condition does not hold.
+        Put and remove keys in one transaction if each key of `conditions` has that revision (0: it is absent), and all
+        guards hold. The revision of the store with it; None if a condition does not hold.
         """
         compare = [
             {"key": self._key(key), "target": "MOD", "result": "EQUAL", "mod_revision": str(revision)}
             for key, revision in conditions.items()
+        ]
+        compare += [
+            {
+                "key": self._key(guard.first),
+                "range_end": self._key(guard.end),
+                "target": "MOD",
+                "result": "LESS",
+                "mod_revision": str(guard.revision + 1),
+            }
+            for guard in guards
         ]
         puts_ = [{"request_put": {"key": self._key(key), "value": _encoded(value)}} for key, value in puts.items()]
         removes = [{"request_delete_range": {"key": self._key(key)}} for key in removed]
@@ -121,18 +152,34 @@ class Kv:
         with _understood():
             return _revision(answer) if answer.get("succeeded") else None
 
+    def lease(self, seconds: int) -> str:
+        """A lease that ends after so many seconds unless it is prolonged, and the keys that are put with it."""
+        answer = self.gateway.call("/v3/lease/grant", {"TTL": str(seconds)})
+        with _understood():
+            return str(answer["ID"])
+
+    def prolong(self, lease: str) -> bool:
+        """False if the lease has ended."""
+        answer = self.gateway.call("/v3/lease/keepalive", {"ID": lease})
+        with _understood():
+            return bool(answer["result"].get("TTL"))
+
+    def put_leased(self, key: str, value: str, lease: str) -> None:
+        """Put one key that ends with a lease."""
+        self.gateway.call("/v3/kv/put", {"key": self._key(key), "value": _encoded(value), "lease": lease})
+
     def watch(
-        self, under: str, since: int, at: Endpoint, opened: Callable[[Watch], None]
+        self, under: str, since: int, at: Endpoint, opened: Callable[[Watch], None], through: str = ""
     ) -> Iterator[tuple[Event, ...]]:
         """
-        Every change after the revision `since` of keys that begin with `under`, those of one revision together.
+        Every change after the revision `since` of the keys of `list`, those of one revision together.
         `opened` gets the watch, which any thread may close.
 
         Raises:
             Compacted: `since` is too long ago.
             Unavailable: the watch has ended.
         """
-        create = {"key": self._key(under), "range_end": self._end(under), "start_revision": str(since + 1)}
+        create = {"key": self._key(under), "range_end": self._end(through or under), "start_revision": str(since + 1)}
         watch = self.gateway.watch(at, {"create_request": create})
         opened(watch)
         try:
@@ -161,12 +208,13 @@ class Kv:
 
     def _entries(self, answer: Json) -> Iterator[tuple[str, Entry]]:
         for item in answer.get("kvs", ()):
-            yield self._own(item), Entry(_decoded(item.get("value", "")), int(item["mod_revision"]))
+            numbers = int(item["mod_revision"]), int(item.get("create_revision", 0))
+            yield self._own(item), Entry(_decoded(item.get("value", "")), *numbers)
 
     def _event(self, found: Mapping[str, Any]) -> Event:
         item = found["kv"]
         value = None if found.get("type") == "DELETE" else _decoded(item.get("value", ""))
-        return Event(self._own(item), value, int(item["mod_revision"]))
+        return Event(self._own(item), value, int(item["mod_revision"]), int(item.get("create_revision", 0)))
 
     def _own(self, item: Mapping[str, Any]) -> str:
         return _decoded(item["key"]).removeprefix(self._prefix)

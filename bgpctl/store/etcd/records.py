@@ -8,6 +8,7 @@ Keys below `/bgpctl/v1/CLUSTER/`:
     cluster/nodes/NODE       {"format": 1, "node": {"address": "10.0.0.1/24", …}}        a member
     cluster/allocations/NODE {"format": 1, "blocks": […], "borrowed": […]}               what the member has claimed
     blobs/SHA256             {"format": 1, "text": …}                                    a part of a configuration file
+    ipam/…                   addresses that nodes give themselves (ipam_records.py)
 
 Configuration and allocations are apart: an operator replaces the first as a whole, in one transaction of which `head`
 is the one visible key, and nodes claim the second a record at a time. Parts of files are named by their content, so
@@ -34,6 +35,10 @@ from bgpctl.store.change import Standing
 FORMAT: Final = 1
 META: Final = "meta"
 WATCHED: Final = "cluster/"
+WATCHED_LAST: Final = "ipam/borrowed/"
+"""All keys from the first to the last of these are watched: the cluster's, claimed blocks, and borrowed addresses. The
+addresses in blocks are not (`ipam/used/`): those of each workload would reach every agent."""
+CLAIMED: Final = "ipam/blocks/"
 HEAD: Final = "cluster/head"
 NODES: Final = "cluster/nodes/"
 ALLOCATIONS: Final = "cluster/allocations/"

@@ -30,7 +30,7 @@ def save(path: Path, cluster: str, known: Known) -> None:
         "cluster": cluster,
         "uuid": known.uuid,
         "revision": known.revision,
-        "entries": {key: [entry.revision, entry.value] for key, entry in known.entries.items()},
+        "entries": {key: [entry.revision, entry.value, entry.created] for key, entry in known.entries.items()},
         "blobs": dict(known.blobs),
     }
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -62,6 +62,11 @@ def _known(found: Any, cluster: str) -> Known | None:
         raise ValueError(f"it has format {found['format']}")
     if found["cluster"] != cluster:
         return None
-    entries = {str(key): Entry(str(value), int(revision)) for key, (revision, value) in found["entries"].items()}
+    entries = {str(key): _entry(*items) for key, items in found["entries"].items()}
     blobs = {str(name): str(text) for name, text in found["blobs"].items()}
     return Known(str(found["uuid"]), int(found["revision"]), entries, blobs)
+
+
+def _entry(revision: Any, value: Any, created: Any = 0) -> Entry:
+    """A former version did not write when a key was made."""
+    return Entry(str(value), int(revision), int(created))

@@ -7,7 +7,8 @@ from it (known.py); it is on disk too, for an agent that starts meanwhile.
 A change that has to be confirmed waits in the head of the configuration, where every agent sees it. Each counts the
 time by its own clock from when it saw it, and the first whose time is over restores the files from before, on the
 condition that the head is still that one: the change returns even if its operator, his host and most agents are gone.
-An agent that does not hear the store then restores them for itself, since the change may be why, until it hears it.
+An agent that does not hear the store then restores them for itself, since the change may be why, until it hears it;
+so does one whose user may not write the configuration (rights.py), until somebody who may has ended the change.
 
 Refuses to know: HTTP, the rules by which content is taken (known.py, follower.py), the meaning of documents.
 """
@@ -23,15 +24,18 @@ from typing import Final
 
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.problems import Place, Problem
+from bgpctl.core.ipam.claims import Claims
 from bgpctl.ports import Clock, Loaded, NotPossibleNow, Proposal, Records, Store, StoreStatus
 from bgpctl.store import secrets
 from bgpctl.store.change import Standing
 from bgpctl.store.changes import ENDED
 from bgpctl.store.etcd import configuration, records, snapshot
+from bgpctl.store.etcd.claimed import Claimed
 from bgpctl.store.etcd.configuration import Overtaken, Present
-from bgpctl.store.etcd.documents import Documents
+from bgpctl.store.etcd.documents import MEMBERS, Documents
+from bgpctl.store.etcd.duties import Duty
 from bgpctl.store.etcd.follower import FAULTS, Follower
-from bgpctl.store.etcd.gateway import ANSWER_S, Gateway
+from bgpctl.store.etcd.gateway import ANSWER_S, DENIED, Gateway, Rejected
 from bgpctl.store.etcd.known import Known
 from bgpctl.store.etcd.kv import Entry, Kv
 from bgpctl.store.etcd.options import Options
@@ -60,12 +64,15 @@ class EtcdStore(Store):
         self._new_names = self.names = tuple(names)
         self.kv = Kv(Gateway(options, answer_s), options.cluster)
         self._follower = Follower(self.kv, clock, lambda _: self._deliver(), self._beat)
+        self._duties: list[Duty] = []
         self._lock = threading.RLock()
         self._reader = RecordReader()
         self._generation = 0
         self._basis: tuple[Known, bool] | None = None
         self._texts: Mapping[str, str] | None = None
+        self._declared: Loaded = ()
         self._loaded: Loaded = ()
+        self.claimed = Claimed()
         self._documents = Documents()
         self._head = Head()
         self._head_entry: Entry | None = None
@@ -76,6 +83,7 @@ class EtcdStore(Store):
         self._saved: Known | None = None
         self._saved_at_s = -_SAVE_EVERY_S
         self._from_disk = False
+        self._may_not_write = False
 
     # Reading ---------------------------------------------------------------------------------------------------
 
@@ -104,15 +112,22 @@ class EtcdStore(Store):
             self._follower.restore(known)
             log.warning("%s is not heard, and its content is that of %s: %s", self._options.name, path, reason)
 
+    def keep(self, duty: Duty) -> None:
+        """Have something done again and again while the store is watched and heard."""
+        self._duties.append(duty)
+
     def watch(self, changed: Callable[[Loaded], None]) -> None:
         if self._texts is None:
             self._read()
             self._understand()
         self._changed = changed
+        self._do_duties()
         self._follower.start()
 
     def close(self) -> None:
         self._follower.close()
+        for duty in self._duties if self._follower.heard.is_up else ():
+            duty.end()
         self._changed = None
         self._save(at_once=True)
 
@@ -122,7 +137,12 @@ class EtcdStore(Store):
             if self._understand() and self._changed:
                 self._changed(self._loaded)
 
+    def _do_duties(self) -> None:
+        for duty in self._duties if self._follower.heard.is_up else ():
+            duty.beat(self._clock.now_s())
+
     def _beat(self) -> None:
+        self._do_duties()
         self.settle()
         self._deliver()
         self._save()
@@ -138,11 +158,13 @@ class EtcdStore(Store):
             self._basis = known, is_cut_off
             change = self._head.change
             self._documents.update(known, change.previous if is_cut_off and change else self._head.files)
-            texts = self._documents.texts
-            if texts == self._texts:
+            texts, claimed = self._documents.texts, self.claimed.update(known)
+            if texts == self._texts and not claimed:
                 return False
-            self._loaded = self._meaning(texts)
-            self._texts = texts
+            if texts != self._texts:
+                self._declared = self._meaning(texts)
+                self._texts = texts
+            self._loaded = self.claimed.laid_over(self._declared, self._loaded)
             return True
 
     def _meaning(self, texts: Mapping[str, str]) -> Loaded:
@@ -188,12 +210,15 @@ class EtcdStore(Store):
         return max(0.0, self._seen_at_s + change.within_s - self._clock.since_boot_s())
 
     def _is_cut_off(self) -> bool:
-        """True if a change was not confirmed in time, as far as is known here, and the store does not answer."""
-        return self.unconfirmed_s() == 0 and not self._follower.heard.is_up
+        """
+        True if a change was not confirmed in time, as far as is known here, and this agent cannot end it for all: the
+        store does not answer, or the agent's user may not write the configuration.
+        """
+        return self.unconfirmed_s() == 0 and (self._may_not_write or not self._follower.heard.is_up)
 
     def settle(self) -> None:
         """Undo the last change if its time is over; give it up if the configuration was edited since."""
-        if not self._is_over() or not self._follower.heard.is_up:
+        if not self._is_over() or not self._follower.heard.is_up or self._may_not_write:
             return
         try:
             was = self._present()
@@ -224,7 +249,11 @@ class EtcdStore(Store):
             files = {file.name for file in self._head.files}
             others = {key: text for key, text in (self._texts or {}).items() if key not in files}
         texts = {**others, **dict(zip(self.names, contents, strict=True))}
-        return RecordReader().understand(Records(0, None, texts))
+        return self.claimed.proposed(RecordReader().understand(Records(0, None, texts)), self.names[0])
+
+    def preview_member(self, name: str, document: str) -> Loaded:
+        """What all would mean with this document of a member (records.document_of) in place of its own."""
+        return RecordReader().understand(Records(0, None, {**(self._texts or {}), f"{MEMBERS}{name}": document}))
 
     def _contents(self, proposal: Proposal) -> tuple[str, ...]:
         if self._texts is None:
@@ -319,10 +348,21 @@ class EtcdStore(Store):
         except Overtaken as error:
             raise NotPossibleNow(str(error)) from error
         except FAULTS as error:
+            self._may_not_write = isinstance(error, Rejected) and error.code == DENIED
             raise NotPossibleNow(f"{self._options.name} cannot be changed: {error}") from error
         self._deliver() if self._changed else self._understand()
 
     # Standing --------------------------------------------------------------------------------------------------
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster in the etcd."""
+        return self._options.cluster
+
+    @property
+    def claims(self) -> Claims:
+        """The blocks that nodes have claimed by themselves, and what they have borrowed, as far as is known."""
+        return self.claimed.claims
 
     @property
     def generation(self) -> int:
@@ -340,7 +380,7 @@ class EtcdStore(Store):
             uuid=known.uuid,
             revision=known.revision,
             is_from_disk=self._from_disk and not heard.is_up,
-            problems=(*problems, *self._head_unread, *self._documents.unread.values()),
+            problems=(*problems, *self._head_unread, *self._documents.unread.values(), *self.claimed.problems),
         )
 
     def _save(self, *, at_once: bool = False) -> None:

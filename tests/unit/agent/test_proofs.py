@@ -100,6 +100,62 @@ def test_a_path_on_which_packets_are_lost_degrades_the_node_until_it_is_proven_a
     assert given(lost, Verdict.PROVEN, "b1").phase is Phase.CONVERGED
 
 
+def narrow(state: State, passes_bytes: int, *names: str) -> State:
+    verdicts = tuple(
+        PathVerdict(path, Proof(Verdict.NARROW, 51.0, passes_bytes=passes_bytes))
+        for path in state.proofs.paths
+        if path.member in names
+    )
+    after, _ = step(state, PathsJudged(verdicts), 51.0)
+    return after
+
+
+def mtus(state: State) -> dict[str, int]:
+    """Of the routes that are wanted after an observation, where they have one."""
+    assert state.kernel.observed
+    asked = replace(state, kernel=state.kernel.observation_requested())
+    after, _ = step(asked, Observed(state.kernel.observed), 52.0)
+    assert after.kernel.desired
+    return {str(route.prefix): route.mtu_bytes for route in after.kernel.desired.dataplane.routes if route.mtu_bytes}
+
+
+def discovering(state: State) -> State:
+    assert state.intent.in_force
+    return replace(state, intent=replace(state.intent, in_force=replace(state.intent.in_force, mtu_discovery=True)))
+
+
+def test_the_routes_of_a_narrow_path_get_its_mtu_and_lose_it_once_it_is_proven() -> None:
+    state = discovering(given(proving(), Verdict.PROVEN))
+    before = mtus(state)
+    searched = given(state, Verdict.NARROW, "b1")
+    found = narrow(searched, 1380, "b1")
+    assert (before, mtus(searched)) == ({}, {})
+    assert searched.phase is Phase.DEGRADED
+    assert mtus(found) == {"10.244.3.0/26": 1380}
+    assert found.phase is Phase.CONVERGED
+    assert mtus(given(found, Verdict.NARROW, "b1")) == mtus(given(found, Verdict.UNREACHABLE, "b1")) == mtus(found)
+    assert mtus(narrow(found, 1280, "b1")) == {"10.244.3.0/26": 1280}
+    assert mtus(given(found, Verdict.PROVEN, "b1")) == {}
+
+
+def test_without_the_key_a_narrow_path_changes_no_route_and_is_a_fault() -> None:
+    state = narrow(given(proving(), Verdict.PROVEN), 1380, "b1")
+    assert mtus(state) == {}
+    assert state.phase is Phase.DEGRADED
+
+
+def test_an_agent_that_starts_keeps_the_mtu_of_routes_until_their_path_is_judged() -> None:
+    state = discovering(proving())
+    assert state.kernel.observed
+    (route,) = (item for item in state.kernel.observed.routes if str(item.prefix) == "10.244.3.0/26")
+    found = state.kernel.observed.put([route._replace(mtu_bytes=1380)])
+    fresh = replace(state, kernel=replace(state.kernel, observed=None).observation_requested())
+    after, _ = step(fresh, Observed(found), 50.0)
+    assert mtus(after) == {"10.244.3.0/26": 1380}
+    assert mtus(given(after, Verdict.UNPROVEN)) == {"10.244.3.0/26": 1380}
+    assert mtus(given(after, Verdict.PROVEN)) == {}
+
+
 def test_an_unreachable_member_without_another_path_keeps_its_routes() -> None:
     state = given(proving(), Verdict.UNREACHABLE, "b1")
     assert state.kernel.observed

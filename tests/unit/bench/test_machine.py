@@ -37,3 +37,20 @@ def test_our_own_rounding_is_not_negative_use_of_others() -> None:
 def test_a_busy_machine_is_refused_with_the_reason(found: Use, load: float, reason: str | None) -> None:
     said = too_busy(found, load)
     assert said is None if reason is None else said is not None and reason in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "build"),
+    [("'--enable-shared' '--enable-optimizations'", "with"), ("'--enable-shared'", "without"), (None, "without")],
+)
+def test_a_python_says_how_it_was_built(monkeypatch: pytest.MonkeyPatch, arguments: str | None, build: str) -> None:
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: arguments)
+    assert machine.python("/opt/python3").endswith(f", /opt/python3, built {build} --enable-optimizations")
+
+
+def test_debian_s_python_is_known_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"--search": "python3.11-minimal: /usr/bin/python3.11", "--show": "3.11.2-6"}
+    monkeypatch.setattr(machine, "_first_line", lambda command: answers[command[1]])
+    assert machine.python("/usr/bin/python3.11").endswith(
+        ", /usr/bin/python3.11, Debian's python3.11-minimal 3.11.2-6, which is optimized by a profile"
+    )

@@ -8,7 +8,8 @@ import pytest
 
 from bgpctl.core.bgp import adj_rib_in
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
-from bgpctl.core.bgp.peer_table import SYNC_S, TableState
+from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.peer_table import MOST_PATHS, SYNC_S, TableState
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
@@ -389,3 +390,48 @@ def test_without_enhanced_route_refresh_end_of_rib_ends_the_answer() -> None:
     tables = adj_rib_in.session_found_up(received(ONE), PEER, 11.0, uptime_s=0.0, restart_time_s=120)
     tables = adj_rib_in.open_received(tables, opened(120, preserved=True))
     assert adj_rib_in.end_of_rib(tables, PEER, 11.1)[PEER].certain
+
+
+# Several paths of one peer -------------------------------------------------------------------------------------
+
+
+def identified(path_id: int, hop: Address = PEER) -> Path:
+    return replace(path(ONE, hop), path_id=path_id)
+
+
+def of_one(tables: AdjRibIn) -> dict[int | None, Address | None]:
+    """The next hop of each path to ONE by its identifier, in their order."""
+    found = tables[PEER].paths.get(ONE)
+    return {item.path.path_id: item.path.next_hop for item in found.each} if found else {}
+
+
+def test_paths_with_identifiers_stand_beside_each_other_and_go_one_by_one() -> None:
+    tables = adj_rib_in.updated(received(), Update(PEER, (identified(7, OTHER), identified(3))), 4.0)
+    assert of_one(tables) == {3: PEER, 7: OTHER}
+    tables = adj_rib_in.updated(tables, Update(PEER, (identified(3, OTHER),)), 5.0)
+    assert of_one(tables) == {3: OTHER, 7: OTHER}
+    tables = adj_rib_in.updated(tables, Update(PEER, withdrawn_paths=((ONE, 3), (TWO, 3))), 6.0)
+    assert of_one(tables) == {7: OTHER}
+    tables = adj_rib_in.updated(tables, Update(PEER, withdrawn_paths=((ONE, 7),)), 7.0)
+    assert prefixes(tables) == set()
+
+
+def test_a_path_that_is_announced_unchanged_keeps_its_age_beside_others() -> None:
+    tables = adj_rib_in.updated(received(), Update(PEER, (identified(1),)), 4.0)
+    tables = adj_rib_in.updated(tables, Update(PEER, (identified(2, OTHER), identified(1))), 9.0)
+    assert [item.at_s for item in tables[PEER].paths[ONE].each] == [4.0, 9.0]
+
+
+def test_of_an_earlier_session_no_identifier_stays() -> None:
+    tables = adj_rib_in.updated(received(), Update(PEER, (identified(1), identified(2, OTHER))), 4.0)
+    tables = adj_rib_in.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 10.0)
+    tables = adj_rib_in.session_up(tables, PEER, 11.0)
+    assert of_one(tables) == {1: PEER, 2: OTHER}
+    tables = adj_rib_in.updated(tables, Update(PEER, (identified(9),)), 12.0)
+    assert of_one(tables) == {9: PEER}
+
+
+def test_the_number_of_paths_to_a_prefix_is_bounded() -> None:
+    many = tuple(identified(number) for number in range(MOST_PATHS + 5, 0, -1))
+    tables = adj_rib_in.updated(received(), Update(PEER, many), 4.0)
+    assert list(of_one(tables)) == list(range(1, MOST_PATHS + 1))

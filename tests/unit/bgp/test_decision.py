@@ -35,7 +35,7 @@ def test_a_set_counts_as_one_as() -> None:
     far = candidate("10.0.0.1", 65002, 65002, 65020, 65021)
     near = candidate("10.0.0.9", 65001, 65001)
     aggregate = replace(near.path, as_path=(Asn(65001), AsSet((Asn(65010), Asn(65011), Asn(65012)))))
-    near = replace(near, received=Received(aggregate, 0.0))
+    near = near._replace(received=Received(aggregate, 0.0))
     assert choose([far, near]).lost == ((far, Lost.AS_PATH),)
 
 
@@ -47,28 +47,28 @@ def test_an_external_path_beats_an_internal_one() -> None:
 
 def test_two_top_of_rack_switches_carry_traffic_together_and_a_twin_of_one_does_not() -> None:
     left, right = candidate("10.0.0.8", 65001, 65001), candidate("10.0.0.9", 65002, 65002)
-    twin = replace(right, peer=Address.parse("10.0.0.10"))
+    twin = right._replace(peer=Address.parse("10.0.0.10"))
     choice = choose([twin, right, left])
     assert choice.used == (left, right)
     assert choice.lost == ((twin, Lost.ROUTER_ID),)
 
 
 def test_a_path_that_no_route_leads_to_loses_to_any_other() -> None:
-    lost = replace(candidate("10.0.0.1", 65001, 65001), cost=None)
-    far = replace(candidate("10.0.0.9", 65001, 65001, 65002, 65003), cost=100)
+    lost = candidate("10.0.0.1", 65001, 65001)._replace(cost=None)
+    far = candidate("10.0.0.9", 65001, 65001, 65002, 65003)._replace(cost=100)
     assert choose([lost, far]).lost == ((lost, Lost.UNRESOLVED),)
 
 
 def test_a_path_to_a_member_that_does_not_answer_loses_to_any_other_and_is_used_where_there_is_none() -> None:
-    silent = replace(candidate("10.0.0.1", 65001, 65001), answers=False)
-    far = replace(candidate("10.0.0.9", 65001, 65001, 65002, 65003), cost=100)
+    silent = candidate("10.0.0.1", 65001, 65001)._replace(answers=False)
+    far = candidate("10.0.0.9", 65001, 65001, 65002, 65003)._replace(cost=100)
     assert choose([silent, far]).lost == ((silent, Lost.UNREACHABLE),)
-    other = replace(candidate("10.0.0.2", 65001, 65001), answers=False)
+    other = candidate("10.0.0.2", 65001, 65001)._replace(answers=False)
     assert choose([silent, other]).used == (silent, other)
 
 
 def test_the_nearer_next_hop_wins_before_any_tie_break() -> None:
-    near, far = candidate("10.0.0.9", 65001, 65001), replace(candidate("10.0.0.1", 65001, 65001), cost=1)
+    near, far = candidate("10.0.0.9", 65001, 65001), candidate("10.0.0.1", 65001, 65001)._replace(cost=1)
     assert choose([far, near]).lost == ((far, Lost.COST),)
 
 
@@ -76,6 +76,6 @@ def test_a_reflected_path_counts_as_its_originators_and_a_second_reflection_lose
     once = candidate("10.0.0.9", 64512, internal=True)
     begun = replace(once.path, originator=Address.parse("10.0.0.3"), cluster_list=(Address.parse("1.1.1.1"),))
     twice_begun = replace(begun, cluster_list=begun.cluster_list * 2)
-    once = replace(once, received=Received(begun, 0.0))
-    twice = replace(once, peer=Address.parse("10.0.0.8"), received=Received(twice_begun, 0.0))
+    once = once._replace(received=Received(begun, 0.0))
+    twice = once._replace(peer=Address.parse("10.0.0.8"), received=Received(twice_begun, 0.0))
     assert choose([twice, once]).lost == ((twice, Lost.CLUSTER_LIST),)

@@ -142,7 +142,7 @@ def test_a_route_whose_attributes_fill_a_message_is_kept_in() -> None:
 
 
 def test_a_path_with_an_unreachable_next_hop_is_not_advertised() -> None:
-    assert FROM_A2.path.prefix not in adj_rib_out(EDGE, TOR, replace(FROM_A2, cost=None))
+    assert FROM_A2.path.prefix not in adj_rib_out(EDGE, TOR, FROM_A2._replace(cost=None))
 
 
 def test_a_route_outside_the_pools_is_not_passed_on_without_a_filter() -> None:

@@ -7,10 +7,10 @@ from bgpctl.core.bfd.session import Intervals
 from bgpctl.core.bgp.bfd import BfdOptions
 from bgpctl.core.bgp.sessions import HOLD_TIME_S, router_id, speaker_config, waits_for
 from bgpctl.core.bgp.speaker import Session, SpeakerConfig
-from bgpctl.core.cluster.configuration import Backend, Bfd, Node, Peer, Role, TtlSecurity
+from bgpctl.core.cluster.configuration import EVERY_ASN, AsnRange, Backend, Bfd, Node, Peer, Role, TtlSecurity
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress
+from bgpctl.core.net.addresses import Address, Asn, InterfaceAddress, Prefix
 from tests.cluster import member, node, two_racks
 
 INTENT = two_racks(ipip=Mode.CROSS_SUBNET)
@@ -287,3 +287,60 @@ def test_both_ends_of_a_peering_of_nodes_have_bfd() -> None:
     intent = replace(INTENT, peers=(peer,), mesh=False)
     assert all(session.bfd for name in ("a1", "b1") for session in configured(intent, name).sessions)
     assert all(not session.bfd for session in configured(INTENT, "a1").sessions)
+
+
+# Ranges --------------------------------------------------------------------------------------------------------
+
+RANGE = Prefix.parse("10.9.0.0/16")
+
+
+def accepted(peers: tuple[Peer, ...], connected: dict[str, int]) -> dict[str, tuple[str, int]]:
+    """The sessions of a1 with those that connected: the name and AS of each."""
+    found = {Address.parse(address): Asn(asn) for address, asn in connected.items()}
+    config = speaker_config(replace(INTENT, peers=peers, mesh=False), "a1", found)
+    assert config is not None
+    assert all(session.passive and session.accepted for session in config.sessions)
+    return {str(session.peer): (session.name, session.peer_asn) for session in config.sessions}
+
+
+def of_range(**options: Any) -> Peer:
+    return replace(Peer("edge", None, Asn(65001), RACK_A, listen_range=RANGE), **options)
+
+
+def test_of_a_range_those_that_connect_with_its_as_have_sessions() -> None:
+    connected = {"10.9.0.1": 65001, "10.9.0.2": 65002, "10.8.0.1": 65001}
+    assert accepted((of_range(),), connected) == {"10.9.0.1": ("edge-10.9.0.1", 65001)}
+
+
+def test_a_range_of_as_numbers_is_for_peers_in_another_as() -> None:
+    every = of_range(asn=None, asn_range=EVERY_ASN)
+    connected = {"10.9.0.1": 65001, "10.9.0.2": INTENT.asn, "10.9.0.3": 4200000000}
+    assert accepted((every,), connected).keys() == {"10.9.0.1", "10.9.0.3"}
+    few = of_range(asn=None, asn_range=AsnRange(Asn(65000), Asn(65009)))
+    assert accepted((few,), connected).keys() == {"10.9.0.1"}
+
+
+def test_beyond_the_limit_of_a_range_who_came_first_stays() -> None:
+    connected = {"10.9.0.3": 65001, "10.9.0.1": 65001, "10.9.0.2": 65001}
+    assert accepted((of_range(limit=2),), connected).keys() == {"10.9.0.3", "10.9.0.1"}
+
+
+def test_the_longest_range_that_takes_the_as_counts() -> None:
+    narrow = of_range(name="narrow", listen_range=Prefix.parse("10.9.9.0/24"))
+    names = accepted((of_range(), narrow), {"10.9.9.1": 65001, "10.9.8.1": 65001})
+    assert {name for name, _ in names.values()} == {"narrow-10.9.9.1", "edge-10.9.8.1"}
+
+
+def test_neither_a_node_nor_an_address_of_a_pool_is_accepted_by_a_range() -> None:
+    wide = of_range(listen_range=Prefix.parse("10.0.0.0/8"))
+    assert accepted((wide,), {str(A2): 65001, "10.244.9.9": 65001}) == {}
+    assert configured(replace(INTENT, peers=(wide,)), "a1").ranges == (wide.listen_range,)
+    assert configured(replace(INTENT, peers=(wide,)), "b1").ranges == ()
+
+
+def test_a_peer_that_is_named_is_none_of_a_range() -> None:
+    named = Peer("named", Address.parse("10.9.0.1"), Asn(65007), RACK_A)
+    found = {Address.parse("10.9.0.1"): Asn(65001)}
+    config = speaker_config(replace(INTENT, peers=(of_range(), named), mesh=False), "a1", found)
+    assert config is not None
+    assert [(session.name, session.peer_asn) for session in config.sessions] == [("named", 65007)]

@@ -182,6 +182,16 @@ TOGETHER = {
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, strictRole: true}}": (2, 52, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, routeServer: true, localRole: rs}}": (2, 70, "role-of-server"),
     MEMBERS + "peers: {t: {peerSelector: all(), localRole: provider}}": (2, 45, "role-with-selector"),
+    MEMBERS + "peers: {t: {range: 10.0.1.0/24}}": (2, 20, "missing"),
+    MEMBERS + "peers: {t: {range: 10.0.1.1/24, asNumber: 1}}": (2, 20, "cidr"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, range: 10.0.1.0/24, asNumber: 1}}": (2, 34, "both-forms"),
+    MEMBERS + "peers: {t: {range: 10.0.1.0/24, asNumber: 1, asRange: external}}": (2, 55, "both-forms"),
+    MEMBERS + "peers: {t: {range: 10.0.1.0/24, asRange: 9-1}}": (2, 42, "as-range"),
+    MEMBERS + "peers: {t: {range: 10.0.1.0/24, asNumber: 1, limit: 0}}": (2, 53, "range"),
+    MEMBERS + "peers: {t: {range: 10.0.1.0/24, asNumber: 1, passwordFile: t}}": (2, 60, "unsupported"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, limit: 3}}": (2, 47, "missing"),
+    MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, asRange: external}}": (2, 49, "missing"),
+    POOL + MEMBERS + "peers: {t: {range: 10.244.1.0/24, asNumber: 1}}": (3, 20, "peer-in-pool"),
     MEMBERS + "peers: {t: {peerSelector: all(), reachableBy: 10.0.0.9}}": (2, 47, "missing"),
     MEMBERS + "peers: {t: {ip: 10.0.0.9, asNumber: 1, nextHopMode: Auto, keepOriginalNextHop: true}}": (
         (2, 80, "both-forms")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bgpctl.core.cluster.allocations import NodeAllocations
-from bgpctl.core.cluster.configuration import Configuration, Filter, FilterRule, Node, Peer, Pool
+from bgpctl.core.cluster.configuration import Configuration, Filter, FilterRule, Node, Peer, Pool, Service
 from bgpctl.core.intent.bgp import BGP_CONFIGURATION, BGP_PEER, NODE_BGP, NODE_SPEC
 from bgpctl.core.intent.calico import KINDS
 from bgpctl.core.intent.draft import Draft
@@ -20,6 +20,7 @@ from bgpctl.core.intent.filters import FILTER, RULES
 from bgpctl.core.intent.kubernetes import CONFIG_DATA
 from bgpctl.core.intent.nodes import short_node
 from bgpctl.core.intent.pools import calico_pool, short_pool
+from bgpctl.core.intent.services import SERVICE
 from bgpctl.core.intent.shapes import ref
 from bgpctl.core.intent.short import SETTINGS, SHORT_PEER
 from bgpctl.core.intent.tables import Row, Table, always, read_only
@@ -142,6 +143,7 @@ FORMS: dict[str, list[tuple[type[Any], tuple[Table, ...]]]] = {
         (Node, (short_node(),)),
         (Peer, (SHORT_PEER,)),
         (Configuration, (SETTINGS,)),
+        (Service, (SERVICE,)),
     ],
     "Calico's resources": [
         (Pool, (calico_pool(),)),
@@ -158,7 +160,8 @@ ELSEWHERE = {
     Peer: {"name", "nodes", "remotes", "address", "port"},
     Filter: {"name"},
     FilterRule: {"add_communities", "prepend", "set_priority"},
-    Configuration: {"pools", "nodes", "peers", "filters"},
+    Configuration: {"pools", "nodes", "peers", "filters", "services"},
+    Service: {"name", "nodes"},
     NodeAllocations: {"tunnel_addresses", "vtep_macs"},
 }
 NOUNS = [pytest.param(*noun, id=f"{noun[0].__name__} in {form}") for form, nouns in FORMS.items() for noun in nouns]

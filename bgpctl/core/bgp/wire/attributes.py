@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from bgpctl.core.bgp.path import RawAttribute
@@ -217,18 +218,31 @@ def values(attributes: AttributeList, session: SessionFacts) -> Values:
     others: list[RawAttribute] = []
     faults = list(attributes.faults)
     for code, raw in sorted(attributes.found.items()):
-        row = KNOWN.get(code)
-        if row is None:
+        if code not in KNOWN:
             others += () if code in _MULTIPROTOCOL else _passed_on(raw)
             continue
-        try:
-            _check(row, raw, session)
-            if row.read is not None:
-                known[code] = row.read(raw.value, session)
-        except MalformedError as error:
-            faults.append(Fault(error.treatment, code, error.section, error.reason))
+        value = _remembered(raw, session) if len(raw.value) <= _REMEMBERED_SIZE else _value(raw, session)
+        if isinstance(value, Fault):
+            faults.append(value)
+        elif value is not None:
+            known[code] = value
     partial = frozenset(code for code in known if attributes.found[code].flags & PARTIAL)
     return Values(known, tuple(others), partial, faults)
+
+
+def _value(raw: RawAttribute, session: SessionFacts) -> Any:
+    """The value, the fault in it, or None for a next hop."""
+    row = KNOWN[raw.code]
+    try:
+        _check(row, raw, session)
+        return None if row.read is None else row.read(raw.value, session)
+    except MalformedError as error:
+        return Fault(error.treatment, raw.code, error.section, error.reason)
+
+
+_REMEMBERED_SIZE: Final = 64
+"""UPDATEs whose attributes differ do so in one of them; the others are the same again and again."""
+_remembered: Final = lru_cache(maxsize=1024)(_value)
 
 
 def _passed_on(raw: RawAttribute) -> tuple[RawAttribute, ...]:

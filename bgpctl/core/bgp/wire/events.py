@@ -6,7 +6,9 @@ Refuses to know: bytes, and errors in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import repeat
 from typing import Final
 
 from bgpctl.core.bgp.path import AsPath, AsSet, Path, RawAttribute
@@ -29,14 +31,20 @@ _COMMUNITIES: Final = frozenset({COMMUNITY, EXTENDED_COMMUNITIES, LARGE_COMMUNIT
 
 def events(peer: Address, message: UpdateMessage) -> tuple[Update | EndOfRib, ...]:
     """
-    The events of one message of a peer, at most two. Several paths to one prefix (RFC 7911) become the last of them:
-    no session asks for them.
+    The events of one message of a peer, at most two. Where it sends path identifiers (RFC 7911), each path and each
+    withdrawn one has its own.
     """
     found: list[Update | EndOfRib] = []
     if message.announced or message.withdrawn:
         announced = tuple(path for item in message.announced for path in _paths(item))
-        withdrawn = tuple(prefix for nlri in message.withdrawn for prefix in nlri.prefixes)
-        found.append(Update(peer, announced, withdrawn))
+        withdrawn = tuple(prefix for nlri in message.withdrawn if not nlri.path_ids for prefix in nlri.prefixes)
+        by_id = tuple(
+            pair
+            for nlri in message.withdrawn
+            if nlri.path_ids
+            for pair in zip(nlri.prefixes, nlri.path_ids, strict=True)
+        )
+        found.append(Update(peer, announced, withdrawn, by_id))
     if message.end_of_rib:
         found.append(EndOfRib(peer, message.end_of_rib.version))
     return tuple(found)
@@ -44,9 +52,9 @@ def events(peer: Address, message: UpdateMessage) -> tuple[Update | EndOfRib, ..
 
 def _paths(item: Announcement) -> Iterator[Path]:
     attributes, next_hop = item.attributes, item.next_hop.address
-    as_path, passed_on = _as_path(attributes.as_path), _passed_on(attributes)
+    as_path, passed_on = _as_path(attributes.as_path), _passed_on(attributes) if _has_more(attributes) else ()
     partial = tuple(sorted(attributes.partial & _COMMUNITIES)) if attributes.partial else ()
-    for prefix in item.nlri.prefixes:
+    for prefix, path_id in zip(item.nlri.prefixes, item.nlri.path_ids or repeat(None), strict=False):
         yield Path(
             prefix,
             next_hop,
@@ -60,10 +68,21 @@ def _paths(item: Announcement) -> Iterator[Path]:
             attributes.extended,
             passed_on,
             partial,
+            path_id,
         )
 
 
-def _as_path(segments: Iterable[Segment]) -> AsPath:
+def _has_more(attributes: PathAttributes) -> bool:
+    return bool(
+        attributes.others
+        or attributes.atomic_aggregate
+        or attributes.aggregator
+        or attributes.only_to_customer is not None
+    )
+
+
+@lru_cache(maxsize=1024)
+def _as_path(segments: tuple[Segment, ...]) -> AsPath:
     """Without the part inside a confederation, which counts as nothing; none of our nodes is in one."""
     items: list[Asn | AsSet] = []
     for segment in without_confederation(segments):

@@ -66,6 +66,10 @@ class SessionFacts:
     extended_message: bool = False
     first_as_check: bool = True
 
+    # One session has the same facts for all its UPDATEs, which are remembered by them: a few tell sessions apart.
+    def __hash__(self) -> int:
+        return hash((self.local_asn, self.peer_asn, self.four_octet))
+
     @property
     def external(self) -> bool:
         """The peer is outside our AS and outside our confederation."""
