@@ -51,20 +51,24 @@ def test_ten_containers_of_two_hosts_reach_each_other_by_name_and_address_by_ipi
 
 
 @pytest.mark.parametrize("pair", ["etcd"], indirect=True)
-def test_while_the_etcd_is_away_containers_start_and_names_are_known(pair: list[Host]) -> None:
+def test_while_the_etcd_is_away_names_are_known_and_then_containers_start_again(pair: list[Host]) -> None:
     host, other = pair
     (member,) = host.lab.topology.stores
     other.start("web", "blue")
+    host.start("early", "blue")
     wait_until(lambda: "web" in host.names(), within_s=30)
     host.kill_plugin()
     etcd_faults.killed(host.lab, member)
     host.start_plugin()
     try:
-        host.start("late", "blue")
-        assert host.reaches("late", "web.blue.bgpctl") == ""
+        assert host.reaches("early", "web.blue.bgpctl") == ""
+        assert "is not heard" in host.refusal("run", "--rm", "--network", "blue", IMAGE, "true")
+        host.docker("rm", "-f", "early")
     finally:
         host.lab.start_store(member)
-    wait_until(lambda: "late" in other.names(), within_s=60)
+    wait_until(lambda: host.try_docker("run", "--rm", "--network", "blue", IMAGE, "true").returncode == 0, within_s=60)
+    host.start("late", "blue")
+    wait_until(lambda: "late" in other.names() and "early" not in other.names(), within_s=60)
     for each, name in ((host, "late"), (other, "web")):
         each.docker("rm", "-f", name)
 
