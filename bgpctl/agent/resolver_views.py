@@ -27,7 +27,7 @@ def names(snapshot: Snapshot) -> Json:
         for row in found.get("names", ())
         if row["node"] is None or "own" not in snapshot.query
     ]
-    about = {key: found[key] for key in ("addresses", "resolvers", "questions", "unheard")} if found else None
+    about = {key: found[key] for key in ("addresses", "resolvers", "questions", "incomplete")} if found else None
     return {"names": rows, "resolver": about}
 
 

@@ -70,8 +70,8 @@ def resolver(
     """
     Answer this node's workloads at 169.254.1.1, in the foreground. SIGTERM and Ctrl-C end it.
 
-    Names of other nodes' workloads come by the etcd; with cluster files, by the channel between agents. All names
-    outside the domain bgpctl are asked for at the host's own resolvers.
+    Names of other nodes' workloads come by the etcd; with cluster files, by the channel between agents. All other
+    names are asked for at the host's own resolvers.
     """
     logs.set_up(log_format, log_level)
     parts.end_together(Exit.FAILED)

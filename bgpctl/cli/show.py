@@ -179,7 +179,7 @@ _WORKLOADS: Final[Sequence[Column]] = (
 _NAMES: Final[Sequence[Column]] = (
     Column("NAMES", lambda row: ", ".join(row["full_names"]), wraps=True),
     Column("ADDRESSES", lambda row: ", ".join(row["addresses"]), wraps=True),
-    Column("NODE", lambda row: row["node"]),
+    Column("NODE", lambda row: row["node"], goes=1),
 )
 
 _NODES: Final[Sequence[Column]] = (

@@ -47,6 +47,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.is_silent = False
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._tcp = socket.create_server(UPSTREAM)
         self._udp.bind(UPSTREAM)
@@ -70,6 +71,8 @@ class Upstream:
                 return
             if not content:  # it was shut down
                 return
+            if self.is_silent:
+                continue
             answer = self._answer(content)
             try:
                 wire = answer.to_wire(max_size=512)
@@ -112,9 +115,9 @@ class Host:
 
     def start(self) -> subprocess.Popen[bytes]:
         state = ("--state-dir", str(self.place / "state"), "--run-dir", str(self.run_dir))
-        command = ("resolver", *self._where, *state, "--forward", f"{UPSTREAM[0]}:{UPSTREAM[1]}")
+        where = (*self._where, *state, "--forward", f"{UPSTREAM[0]}:{UPSTREAM[1]}")
         with (self.place / "resolver.log").open("ab") as log:
-            made = subprocess.Popen((sys.executable, "-m", "bgpctl", *command), stdout=log, stderr=log)
+            made = subprocess.Popen((sys.executable, "-m", "bgpctl", "resolver", *where), stdout=log, stderr=log)
         wait_until((self.run_dir / STATUS_FILE).exists, within_s=30)
         return made
 
@@ -214,6 +217,25 @@ def test_other_names_are_asked_for_at_the_hosts_own_resolvers(host: Host) -> Non
     host.upstream.close()
     assert code(ask(one, "later.example")) == "SERVFAIL"
     assert found(ask(one, "web.blue.bgpctl")) == ["10.244.1.1"]
+
+
+def test_names_whose_resolver_is_silent_cost_others_nothing(host: Host) -> None:
+    one, other = host.spaces
+    host.add("web", one, "blue")
+    host.add("db", other, "blue")
+    host.upstream.is_silent = True
+    many = [dns.message.make_query(f"n{number}.example", "A").to_wire() for number in range(100)]
+
+    def send() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            for content in many:
+                asking.sendto(content, (AT, 53))
+
+    netns.inside(one, send)
+    wait_until(lambda: questions(host)["failed"] > 50, within_s=30)
+    host.upstream.is_silent = False
+    assert found(ask(other, "www.example")) == ["192.0.2.1"]
+    assert found(ask(one, "db.blue.bgpctl")) == ["10.244.1.2"]
 
 
 def test_one_who_is_no_workload_is_refused_also_with_the_address_of_one(host: Host) -> None:

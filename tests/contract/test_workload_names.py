@@ -12,7 +12,8 @@ from bgpctl.core.net.addresses import Address
 from bgpctl.store.etcd import workload_names
 from bgpctl.store.etcd.gateway import Gateway
 from bgpctl.store.etcd.kv import Kv
-from bgpctl.store.etcd.workload_names import WORKLOADS, WorkloadNames
+from bgpctl.store.etcd.rights import permissions
+from bgpctl.store.etcd.workload_names import WORKLOADS, WorkloadNames, key_of
 from tests.etcds import Etcd
 from tests.waiting import wait_until
 
@@ -92,13 +93,13 @@ def test_a_record_that_is_not_understood_leaves_what_was_known(
     one, other = nodes
     other.publish(DB)
     knows(one, a2=DB)
-    store.kv("blue").commit({}, {f"{WORKLOADS}a9": '{"format": 2}', f"{WORKLOADS}a8": "no JSON"})
-    knows(one, a2=DB, a8=(), a9=())
-    store.kv("blue").commit({}, {f"{WORKLOADS}a2": "damaged"})
-    knows(one, a2=DB, a8=(), a9=())  # and the node writes its own again
-    wait_until(
-        lambda: store.kv("blue").read(f"{WORKLOADS}a2").entries[f"{WORKLOADS}a2"].value[0] == "{", within_s=WITHIN_S
+    store.kv("blue").commit(
+        {}, {f"{WORKLOADS}a7/other": "of another kind", key_of("a9"): '{"format": 2}', key_of("a8"): "no JSON"}
     )
+    knows(one, a2=DB, a8=(), a9=())
+    store.kv("blue").commit({}, {key_of("a2"): "damaged"})
+    knows(one, a2=DB, a8=(), a9=())  # and the node writes its own again
+    wait_until(lambda: store.kv("blue").read(key_of("a2")).entries[key_of("a2")].value[0] == "{", within_s=WITHIN_S)
 
 
 def test_names_of_a_node_that_was_removed_go_after_a_while(
@@ -108,8 +109,8 @@ def test_names_of_a_node_that_was_removed_go_after_a_while(
     other.publish(DB)
     knows(one, a2=DB)
     other.close()
-    store.kv("blue").commit({}, {}, [f"{WORKLOADS}a2"])
-    wait_until(lambda: f"{WORKLOADS}a2" in one._gone_s, within_s=WITHIN_S)
+    store.kv("blue").commit({}, {}, [key_of("a2")])
+    wait_until(lambda: key_of("a2") in one._gone_s, within_s=WITHIN_S)
     assert one.others().names == {"a2": DB}
     monkeypatch.setattr(workload_names, "_GONE_S", 0.0)
     knows(one)
@@ -125,7 +126,14 @@ def test_before_the_store_was_read_not_all_is_known(store: Etcd) -> None:
         store.start(member)
         store.wait()
         knows(early)
-        key = f"{WORKLOADS}a1"
+        key = key_of("a1")
         wait_until(lambda: key in store.kv("blue").read(key).entries, within_s=WITHIN_S)
     finally:
         early.close()
+
+
+def test_a_node_that_joined_has_the_rights_that_names_need() -> None:
+    rights = permissions("a1")
+    assert any(right.writes and key_of("a1").startswith(right.key) for right in rights)
+    assert not any(right.writes and key_of("a2").startswith(right.key) for right in rights)
+    assert any(right.key == WORKLOADS for right in rights)

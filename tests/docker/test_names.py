@@ -5,13 +5,20 @@ in an etcd, and in files with the channel between agents. With docker-compose: t
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 
+import dns.message
+import dns.rdatatype
+import dns.rrset
 import pytest
 
-from bgpctl.lab import etcd
-from tests.docker.plugin_rig import IN_ETCD, IN_FILES, RESOLVER, Host, hosts, in_blue, together
+from bgpctl.lab import etcd, netns
+from tests.docker.plugin_rig import IMAGE, IN_ETCD, IN_FILES, RESOLVER, Host, hosts, in_blue, together
+from tests.lab import etcd_faults
 from tests.waiting import wait_until
 
 
@@ -43,9 +50,72 @@ def test_ten_containers_of_two_hosts_reach_each_other_by_name_and_address_by_ipi
     wait_until(lambda: not any(host.names() for host in pair), within_s=30)
 
 
+@pytest.mark.parametrize("pair", ["etcd"], indirect=True)
+def test_while_the_etcd_is_away_names_are_known_and_then_containers_start_again(pair: list[Host]) -> None:
+    host, other = pair
+    (member,) = host.lab.topology.stores
+    other.start("web", "blue")
+    host.start("early", "blue")
+    wait_until(lambda: "web" in host.names(), within_s=30)
+    host.kill_plugin()
+    etcd_faults.killed(host.lab, member)
+    host.start_plugin()
+    try:
+        assert host.reaches("early", "web.blue.bgpctl") == ""
+        assert "is not heard" in host.refusal("run", "--rm", "--network", "blue", IMAGE, "true")
+        host.docker("rm", "-f", "early")
+    finally:
+        host.lab.start_store(member)
+    wait_until(lambda: host.try_docker("run", "--rm", "--network", "blue", IMAGE, "true").returncode == 0, within_s=60)
+    host.start("late", "blue")
+    wait_until(lambda: "late" in other.names() and "early" not in other.names(), within_s=60)
+    for each, name in ((host, "late"), (other, "web")):
+        each.docker("rm", "-f", name)
+
+
 def knows_all(host: Host, name: str, others: dict[str, list[str]]) -> bool:
     """True if a container has the addresses of all of them by their names, and reaches them so."""
     wanted = {address for own in others.values() for address in own}
     script = 'for a; do nslookup "$a.blue.bgpctl" || exit 1; done'
     shown = host.try_docker("exec", name, "sh", "-c", script, "sh", *others).stdout.decode()
     return wanted <= set(shown.split()) and host.reaches(name, *(f"{other}.blue.bgpctl" for other in others)) == ""
+
+
+def test_a_container_outside_our_networks_is_refused_and_asks_the_next_resolver(pair: list[Host]) -> None:
+    host = pair[0]
+    host.docker("network", "create", "plain")
+    with other_resolver(host, "10.0.0.1"):
+        for network in ("bridge", "plain"):
+            resolvers = ("--dns", RESOLVER, "--dns", "10.0.0.1")
+            run = ("run", "--rm", "--network", network, *resolvers, IMAGE, "ping", "-c", "1", "-W", "1", "www.example")
+            wait_until(lambda: b"(192.0.2.1)" in host.try_docker(*run).stdout, within_s=60)  # noqa: B023 (called at once)
+    host.docker("network", "rm", "plain")
+
+
+@contextmanager
+def other_resolver(host: Host, at: str) -> Iterator[None]:
+    """A resolver of another program on this host, for which each name is 192.0.2.1."""
+
+    def opened() -> socket.socket:
+        made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        made.bind((at, 53))
+        return made
+
+    def run() -> None:
+        while True:
+            content, source = answering.recvfrom(512)
+            if not content:
+                return
+            question = dns.message.from_wire(content)
+            answer = dns.message.make_response(question)
+            if question.question[0].rdtype == dns.rdatatype.A:
+                answer.answer.append(dns.rrset.from_text(question.question[0].name, 5, "IN", "A", "192.0.2.1"))
+            answering.sendto(answer.to_wire(), source)
+
+    with netns.inside(host.namespace, opened) as answering:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        yield
+        with suppress(OSError):
+            answering.shutdown(socket.SHUT_RD)
+        thread.join(15)

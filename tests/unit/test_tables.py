@@ -36,6 +36,7 @@ IDENTIFYING: Final = {
     "rib": {"prefix", "peer", "next_hop"},
     "tunnels": {"name", "addresses", "remotes"},
     "workloads": {"device", "addresses"},
+    "names": {"full_names", "addresses"},
     "nodes": {"name", "address", "blocks", "tunnel_addresses"},
     "pools": {"name", "cidr", "encapsulated_to"},
     "blocks": {"block", "node", "pool"},
@@ -66,6 +67,14 @@ INSTANCE: Final = {
     "failure_age_s": 0.4,
 }
 
+NAMED: Final = {
+    "network": "blue",
+    "names": ["web", "shop_web_1"],
+    "full_names": ["web.blue.bgpctl", "shop_web_1.blue.bgpctl"],
+    "addresses": ["10.244.1.10", "fd00:10:244::1"],
+    "node": "b1",
+}
+
 
 def body_of(view: str, *, long: bool) -> dict[str, Any]:
     """A view of a converged node; `long`: each address is an IPv6 one of full length, each node's name has 63 bytes."""
@@ -73,6 +82,8 @@ def body_of(view: str, *, long: bool) -> dict[str, Any]:
     body = answer(view, Snapshot(play.state, play.now_s + 41, {}))
     if view == "workloads":
         body["workloads"] = [WORKLOAD]
+    if view == "names":
+        body["names"] = [NAMED]
     if view == "services":
         body["services"] = [INSTANCE]
     if view == "events":

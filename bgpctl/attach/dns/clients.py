@@ -1,5 +1,5 @@
 """
-Those who are answered: this node's workloads, each by its own link and at a bounded rate.
+Clients that are answered: this node's workloads, each by its own link and at a bounded rate.
 
 A source address proves nothing at a datagram: a packet from outside may have any. So the link that it came by counts
 too, which has to be the workload's own. By TCP a source address is proven, since the handshake has led there.

@@ -55,7 +55,7 @@ class Forwarder:
     _found: tuple[Upstream, ...] = ()
 
     def upstreams(self) -> Sequence[Upstream]:
-        """Those to ask, in order."""
+        """The resolvers to ask, in order."""
         if self.chosen:
             return self.chosen
         with self._lock:

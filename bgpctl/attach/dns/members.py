@@ -2,7 +2,7 @@
 The names of other members' workloads, asked of their agents by the channel, where the cluster is in files.
 
 A member is asked every two seconds, in large clusters less often: four questions a second go out. While one does not
-answer, what it has told stays for ten minutes. One that has not answered yet may have any name, for a minute.
+answer, its last names stay for ten minutes. One that has not answered yet may have any name, for a minute.
 
 Without a port for the channel no other node can be asked, and names of this node's workloads are all that there are.
 

@@ -1,5 +1,5 @@
 """
-The names that this node knows: of its own workloads by the ledger, of others' by what they have told.
+The names that this node knows: of its own workloads by the ledger, of others' by what their nodes publish.
 
 The ledger is read again as soon as it was replaced, which each question finds out at the cost of one system call: a
 workload is in it before it can ask. Where it cannot be read, or the cluster file has errors, the last good content
@@ -39,7 +39,7 @@ class Source(Protocol):
         """Let other nodes know this node's own."""
 
     def others(self) -> Others:
-        """What is known of them; the same object until it changes."""
+        """The names of all others; the same object until it changes."""
 
     def close(self) -> None:
         """End its threads."""
@@ -47,7 +47,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a zone was made of."""
+    """The parts that a zone was made of."""
 
     ledger: object = None
     intent: Intent | None = None

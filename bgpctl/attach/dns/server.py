@@ -1,8 +1,9 @@
 """
 The resolver's sockets: UDP and TCP at the addresses that workloads ask at.
 
-What is known is answered at once. What other resolvers have to be asked for is left to a few threads: with too many
-such questions the next ones fail, and those about workloads are answered all the same. Connections are bounded in
+What is known is answered at once. What other resolvers have to be asked for is left to some threads, of which each
+workload has its share: with too many such questions the next ones fail, and those about workloads are answered all the
+same. Connections are bounded in
 number, in all and for each workload, and in the time that they may take.
 
 Refuses to know: what is answered, where names come from.
@@ -46,8 +47,9 @@ _INFO: Final = {4: struct.Struct("=i8x"), 6: struct.Struct("=16xi")}
 _LONGEST_BYTES: Final = 4096
 """Of a question by UDP; by TCP the same."""
 _LARGEST_BYTES: Final = 65535
-_FORWARDING: Final = 16
-_WAITING: Final = 128
+_FORWARDING: Final = 64
+_FORWARDING_EACH: Final = 16
+"""Of one workload: names whose resolvers do not answer take seconds each."""
 _CONNECTIONS: Final = 64
 _CONNECTIONS_EACH: Final = 4
 _IDLE_S: Final = 5.0
@@ -55,7 +57,7 @@ _LENGTH: Final = struct.Struct("!H")
 
 
 class Outcome(enum.StrEnum):
-    """What became of a question."""
+    """The fate of a question."""
 
     ANSWERED = "answered"
     MISSING = "nxdomain"
@@ -82,8 +84,8 @@ class Answerer:
         self._known = known
         self._ask_others = ask_others
         self._pool = ThreadPoolExecutor(_FORWARDING, "forward")
-        self._room = threading.BoundedSemaphore(_WAITING)
         self._lock = threading.Lock()
+        self._asking: Counter[str] = Counter()
         self._counted: Counter[Outcome] = Counter()
 
     def counted(self) -> Mapping[str, int]:
@@ -112,7 +114,7 @@ class Answerer:
         else:
             question = self._read(content)
             if isinstance(question, Question):
-                self._reply_by_datagram(question, reply)
+                self._reply_by_datagram(question, device, reply)
                 return
             answer = question
         if answer:
@@ -124,24 +126,23 @@ class Answerer:
             self.count(Outcome.MALFORMED)
         return question
 
-    def _reply_by_datagram(self, question: Question, reply: Callable[[bytes], None]) -> None:
+    def _reply_by_datagram(self, question: Question, device: str, reply: Callable[[bytes], None]) -> None:
         known = self._own(question)
         if known:
             reply(answers.written(known, question.largest_bytes))
-        elif self._room.acquire(blocking=False):
-            self._pool.submit(self._forward, question, reply)
+        elif self._enter(device):
+            self._pool.submit(self._forward, question, device, reply)
         else:
-            self.count(Outcome.FAILED)
             reply(answers.written(answers.failure(question, dns.rcode.SERVFAIL), question.largest_bytes))
 
-    def _forward(self, question: Question, reply: Callable[[bytes], None]) -> None:
+    def _forward(self, question: Question, device: str, reply: Callable[[bytes], None]) -> None:
         try:
             with suppress(OSError):
                 reply(answers.written(self._of_others(question), question.largest_bytes))
         except Exception:
             log.exception("an answer of another resolver cannot be passed on")
         finally:
-            self._room.release()
+            self._leave(device)
 
     def message(self, content: bytes, device: str) -> bytes | None:
         """The answer to a message by TCP from a workload's own address; None ends the connection."""
@@ -152,12 +153,26 @@ class Answerer:
         if not isinstance(question, Question):
             return question
         answer = self._own(question)
-        if answer is None and self._room.acquire(blocking=False):
+        if answer is None and self._enter(device):
             try:
                 answer = self._of_others(question)
             finally:
-                self._room.release()
+                self._leave(device)
         return answers.written(answer or answers.failure(question, dns.rcode.SERVFAIL), _LARGEST_BYTES)
+
+    def _enter(self, device: str) -> bool:
+        """True if other resolvers may be asked for one more question of this workload."""
+        with self._lock:
+            if self._asking[device] >= _FORWARDING_EACH or self._asking.total() >= _FORWARDING:
+                self._counted[Outcome.FAILED] += 1
+                return False
+            self._asking[device] += 1
+            return True
+
+    def _leave(self, device: str) -> None:
+        with self._lock:
+            self._asking[device] -= 1
+            self._asking += Counter()  # without those at zero
 
     def _own(self, question: Question) -> Message | None:
         known = self._known(question)

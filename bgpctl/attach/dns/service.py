@@ -33,7 +33,7 @@ from bgpctl.ports import Unavailable
 log = logging.getLogger("bgpctl.dns")
 
 _EVERY_S: Final = 0.5
-"""Between two looks at the ledger without a question, after which other nodes know of a change."""
+"""So often the ledger is read without a question, so that other nodes know of a change."""
 _STATUS_S: Final = 2.0
 
 
@@ -79,7 +79,7 @@ class Resolver:
             "addresses": [str(address) for address in addresses],
             "resolvers": [str(upstream.host) for upstream in self.forwarder.upstreams()],
             "questions": answerer.counted(),
-            "unheard": others.unheard or None,
+            "incomplete": others.unheard or None,
             "names": list(_rows({None: own, **dict(sorted(others.names.items()))})),
         }
         try:

@@ -50,7 +50,7 @@ class Calling:
     _ended: bool = False
 
     def add(self, workload: Workload) -> None:
-        """Have the names of a workload noted as soon as Docker tells them."""
+        """Have the names of a workload noted as soon as Docker has them."""
         if workload.endpoint:
             with self._changed:
                 self._waiting[workload.endpoint.id] = time.monotonic() + _GIVEN_UP_S

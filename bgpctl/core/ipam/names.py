@@ -47,7 +47,7 @@ class Named:
 class Others:
     """
     Attributes:
-        names: what other nodes have told, by node.
+        names: what other nodes publish, by node.
         unheard: why not all can be known; then a name that is not known may exist.
     """
 

@@ -1,7 +1,7 @@
 """
 The names of each node's workloads in an etcd: a node writes one record, and follows those of all others.
 
-    workloads/NODE    {"format": 1, "workloads": [{"network": …, "names": […], "addresses": […]}, …]}
+    workloads/NODE/names    {"format": 1, "workloads": [{"network": …, "names": […], "addresses": […]}, …]}
 
 The record is the node's own, so it is written without a condition, whenever it is other than it should be: also after
 an etcd was wiped. A thread watches. Another one asks the watched member every second, as the follower of the
@@ -36,6 +36,7 @@ from bgpctl.store.etcd.records import FORMAT, BadRecord, NewerFormat
 log = logging.getLogger("bgpctl.store")
 
 WORKLOADS: Final = "workloads/"
+_NAMES: Final = "/names"
 _PAUSE_S: Final = (0.1, 0.5)
 _GONE_S: Final = 60.0
 _END_S: Final = 3.0
@@ -71,12 +72,17 @@ def _item(named: Named) -> dict[str, Any]:
     return {"network": named.network, "names": list(named.names), "addresses": addresses}
 
 
+def key_of(node: str) -> str:
+    """The key of a node's record. It writes what is below `workloads/NODE/`, and others read it."""
+    return f"{WORKLOADS}{node}{_NAMES}"
+
+
 class WorkloadNames:
     """Writes and follows until closed. Any thread may call."""
 
     def __init__(self, kv: Kv, node: str) -> None:
         self._kv = kv
-        self._own = f"{WORKLOADS}{node}"
+        self._own = key_of(node)
         self._lock = threading.RLock()
         self._closed = threading.Event()
         self._changed = threading.Event()
@@ -176,8 +182,8 @@ class WorkloadNames:
         former = self._others.names
         names = {}
         for key, text in texts.items():
-            node = key.removeprefix(WORKLOADS)
-            if key == self._own:
+            node = key.removeprefix(WORKLOADS).removesuffix(_NAMES)
+            if key == self._own or key != key_of(node):
                 continue
             if text == self._texts.get(key) and node in former:
                 names[node] = former[node]
