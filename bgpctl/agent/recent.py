@@ -37,7 +37,7 @@ class Recent:
 
     def expire(self) -> None:
         """Free the last answer if it is too old to be given. Never waits."""
-        if self._kept and self._lock.acquire(blocking=False):
+        if self._lock.acquire(blocking=False):
             try:
                 if self._kept and self._now_s() - self._kept[0] > self._keep_s:
                     self._kept = None

@@ -44,7 +44,7 @@ def test_a_busy_machine_is_refused_with_the_reason(found: Use, load: float, reas
     [("'--enable-shared' '--enable-optimizations'", "with"), ("'--enable-shared'", "without"), (None, "without")],
 )
 def test_a_python_says_how_it_was_built(monkeypatch: pytest.MonkeyPatch, arguments: str | None, build: str) -> None:
-    monkeypatch.setattr(machine.sysconfig, "get_config_var", lambda _: arguments)
+    monkeypatch.setattr("bench.common.machine.sysconfig.get_config_var", lambda _: arguments)
     assert machine.python("/opt/python3").endswith(f", /opt/python3, built {build} --enable-optimizations")
 
 
