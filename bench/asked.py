@@ -1,5 +1,5 @@
 """
-What an operator and a monitoring program wait for, and what a node of a large cluster costs.
+Answers and plans that an operator and a monitoring program wait for, and the cost of a node of a large cluster.
 
 *summary*, *metrics*: CPU of an agent with ROUTES routes by BGP for one answer, and the time until the answer is there;
 the median of ASKED, after a first one that is not counted. *plan*: `bgpctl plan --from --to`, the whole command, for
@@ -65,7 +65,7 @@ def _agent(place: Site) -> int:
 
 
 def _asked(agent: int, ask: Callable[[], object]) -> dict[str, Any]:
-    ask()  # which imports what it needs
+    ask()  # the first time it imports modules
     cpu, wall = [], []
     for _ in range(ASKED):
         time.sleep(PAUSE_S)

@@ -29,7 +29,14 @@ COLOURS: Final = {
     "node off": "#48639c",
 }
 _OTHER: Final = "#555555"
-_FIB_CASES: Final = ("install", "replace", "move one peer", "withdraw", "no-op reconcile", "reconcile after 1 % damage")
+_FIB_CASES: Final = (
+    "install",
+    "replace",
+    "move one peer",
+    "withdraw",
+    "comparison with a dump",
+    "reconcile after 1 % damage",
+)
 TITLES: Final = {
     "fib": "CPU seconds per case and subject",
     "usable": "Time until other nodes can use a new block, by the number of nodes",

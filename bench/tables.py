@@ -301,7 +301,7 @@ def mirror(record: Record) -> str:
 
 
 def asked(record: Record) -> str:
-    """What is waited for."""
+    """Answers, plans, and a start in a large cluster."""
     rows = (
         [row["what"], _duration(row["cpu_s"]), _duration(row["wall_s"]), f"{row['mb']:.0f} MB" if "mb" in row else ""]
         for row in record

@@ -35,7 +35,7 @@ log = logging.getLogger("bgpctl.agent")
 _YOUNG_OBJECTS: Final = 500_000
 _JOURNAL: Final = "journal.jsonl"
 _EDITS: Final = ("apply", "confirm", "undo")
-"""What config_changes does, which is imported by the first of these."""
+"""The verbs of config_changes, which is imported by the first of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bgpctl import client
-from bgpctl.agent import cleanup, service
+from bgpctl.agent import cleanup, config_changes, service
 from bgpctl.agent.runner import Ports
 from bgpctl.core.cluster.agreement import digest
 from bgpctl.core.cluster.configuration import Backend
@@ -70,6 +70,10 @@ class Agent:
 def agent() -> Iterator[Agent]:
     with TemporaryDirectory() as directory:
         yield Agent(Path(directory) / client.SOCKET)
+
+
+def test_each_edit_is_known_without_the_module_that_makes_it() -> None:
+    assert set(service._EDITS) == set(config_changes.EDITS)
 
 
 def test_an_agent_starts_converges_and_ends_when_it_is_asked_to(agent: Agent) -> None:
