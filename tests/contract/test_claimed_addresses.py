@@ -201,6 +201,15 @@ def test_a_claim_cannot_make_the_cluster_invalid_and_an_edit_cannot_take_a_claim
         cluster.b.store.propose(proposal_of((SETTINGS.replace("10.244", "10.245") % 28,)))
 
 
+def test_a_block_that_a_node_has_claimed_is_not_declared_for_another_one(running: Etcd, tmp_path: Path) -> None:
+    cluster = Cluster(running, tmp_path, 28)
+    block = Prefix(4, cluster.a.add("w0").value & ~3, 30)
+    declared = understood(SETTINGS % 28 + MEMBERS.replace("10.0.0.2/24", f"10.0.0.2/24, blocks: [{block}]"))
+    assert isinstance(declared, Intent)
+    with pytest.raises(NotPossibleNow, match=f"node a has claimed {block}"):
+        importing.put(cluster.kv, "/etc/c.yaml", importing.parts_of(declared))
+
+
 def test_an_operator_sees_and_releases_what_a_node_left_that_is_gone(running: Etcd, tmp_path: Path) -> None:
     cluster = Cluster(running, tmp_path, 28)
     address = cluster.a.add("w0")
