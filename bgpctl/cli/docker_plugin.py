@@ -25,7 +25,7 @@ from bgpctl.attach.docker import engine, server, service
 from bgpctl.attach.docker.messages import Rejected
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import store_option
-from bgpctl.cli.registry import chosen_store, opened
+from bgpctl.cli.shared_ipam import chosen_store, opened
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
@@ -91,10 +91,10 @@ def _version(file: Path) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-def _of_store(registry: ClaimedAddresses) -> tuple[Intent, Node]:
+def _of_store(shared: ClaimedAddresses) -> tuple[Intent, Node]:
     """Raises Rejected."""
     try:
-        return registry.cluster()
+        return shared.cluster()
     except NotPossibleNow as error:
         raise Rejected(str(error)) from error
 
@@ -141,10 +141,10 @@ def docker_plugin(
         signal.signal(number, lambda *_: ended.set())
     here, store = node or socket.gethostname(), chosen_store(context)
     try:
-        registry = opened(store, here, state_dir) if store else None
-        cluster = partial(_of_store, registry) if registry else ClusterFiles(files, here).read
+        shared = opened(store, here, state_dir) if store else None
+        cluster = partial(_of_store, shared) if shared else ClusterFiles(files, here).read
         listening = server.passed(os.environ) or server.listening(at)
     except (Unavailable, UnusableStore) as error:
         click.echo(str(error), err=True)
         sys.exit(Exit.REFUSED)
-    service.run(listening, service.Places(state_dir, docker), cluster, now, ended, registry)
+    service.run(listening, service.Places(state_dir, docker), cluster, now, ended, shared)

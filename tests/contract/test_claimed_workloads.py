@@ -12,7 +12,7 @@ import pytest
 
 from bgpctl.attach import netns
 from bgpctl.cli.cni import answered
-from bgpctl.cli.registry import opened
+from bgpctl.cli.shared_ipam import opened
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.store.etcd import importing
@@ -60,7 +60,7 @@ def spaces() -> Iterator[list[str]]:
     netns.ip([f"netns delete {name}" for name in names])
 
 
-def registry(store: str, state: Path) -> ClaimedAddresses:
+def shared(store: str, state: Path) -> ClaimedAddresses:
     return opened(store, "a1", state)
 
 
@@ -84,7 +84,7 @@ def test_a_container_of_cni_has_an_address_of_a_claimed_block_until_it_is_delete
         answer, code = call("ADD", space)
         assert code == 0, answer
         addresses.append(str(json.loads(json.dumps(answer))["ips"][0]["address"]).partition("/")[0])
-    found = registry(store, state)
+    found = shared(store, state)
     assert sorted(held(found)) == sorted(addresses)
     (block,) = found.ipam.claims().of("a1")
     assert all(block.holds(Address.parse(address)) for address in addresses)
@@ -97,10 +97,10 @@ def test_a_container_of_docker_has_an_address_of_a_claimed_block_until_it_is_rel
     store: str, spaces: list[str], tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    found = registry(store, state)
+    found = shared(store, state)
     intent, node = found.cluster()
     docker = Engine(state, intent, node)
-    docker.driver = replace(docker.driver, cluster=found.cluster, registry=found)
+    docker.driver = replace(docker.driver, cluster=found.cluster, shared=found)
     network = docker.network("blue")
     container = Container(spaces[0])
     docker.connect(container, network)

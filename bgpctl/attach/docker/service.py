@@ -20,7 +20,7 @@ from bgpctl.attach.docker.rounds import EVERY_S, Rounds
 from bgpctl.attach.docker.sandbox import Sandboxes
 from bgpctl.attach.docker.server import Server
 from bgpctl.attach.ledger_file import LedgerUnusable
-from bgpctl.attach.registry import Registry
+from bgpctl.attach.shared_ipam import SharedIpam
 from bgpctl.attach.workloads import Times
 
 log = logging.getLogger("bgpctl.docker")
@@ -39,11 +39,11 @@ def run(
     cluster: Cluster,
     now: Callable[[], Times],
     ended: threading.Event,
-    registry: Registry | None = None,
+    shared: SharedIpam | None = None,
 ) -> None:
     """Serve at a socket until the end. Requests are answered from the beginning."""
     sandboxes = Sandboxes()
-    driver = Driver(places.directory, cluster, now, sandboxes.add, Published(), registry)
+    driver = Driver(places.directory, cluster, now, sandboxes.add, Published(), shared)
     server = Server(at, driver.answer)
     settling = threading.Thread(target=sandboxes.run, name="sandboxes")
     settling.start()

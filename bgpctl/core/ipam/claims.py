@@ -4,7 +4,7 @@ Blocks that nodes claim by themselves: which one a node tries next, and what the
 A node that has no free address claims a block of the pool. All nodes choose at the same time and without asking each
 other, so each has an order of its own: it starts at a place that follows from its name, and goes on by a step that
 does too, as two who meet at one block would meet again at the next. Sizes are powers of two, so that an odd step comes
-to every block. A claim is then one transaction of the registry, which fails if any block overlaps (store/etcd/ipam.py).
+to every block. A claim is then one transaction, which fails if any block overlaps (store/etcd/ipam.py).
 
 A pool's block size is that of the blocks it has; another one in the configuration counts once there is none.
 
@@ -34,7 +34,7 @@ T = TypeVar("T", "Claim", "Loan")
 LARGEST: Final = {4: 20, 6: 116}
 """The largest block that a pool may have, as a prefix length, by IP version."""
 _MOST_TRIES: Final = 1 << 16
-"""Blocks of a pool that are looked at for a free one; an IPv6 pool may have more than can be counted."""
+"""Blocks of a pool that are compared to find a free one; an IPv6 pool may have more than can be counted."""
 
 
 class Claim(NamedTuple):
@@ -42,7 +42,7 @@ class Claim(NamedTuple):
     A block that a node has claimed.
 
     Attributes:
-        home: it was the node's first of the pool: its tunnel address is of it, and it is not released for being empty.
+        home: it was the node's first of the pool: its tunnel address is of it, and it is not freed for being empty.
         since: grows with the time of the claim; of two that overlap the earlier one counts.
     """
 
@@ -61,7 +61,7 @@ class Loan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """All claims and loans, by their keys in the registry."""
+    """All claims and loans, by their keys in the shared IPAM."""
 
     blocks: Mapping[str, Claim]
     loans: Mapping[str, Loan]

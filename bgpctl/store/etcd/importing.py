@@ -62,7 +62,7 @@ def parts_of(intent: Intent) -> Parts:
 
 
 def restrictions(intent: Intent) -> list[dict[str, Any]]:
-    """What only restricts the giving of addresses, which the short form does not have, as Calico's resources."""
+    """Restrictions of the giving of addresses, which the short form does not have, as Calico's resources."""
     config: dict[str, Any] = {"strictAffinity": True} if intent.is_strict else {}
     if intent.most_blocks:
         config["maxBlocksPerHost"] = intent.most_blocks

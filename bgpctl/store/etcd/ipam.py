@@ -43,7 +43,7 @@ _TRIES: Final = 100
 _PAUSE_S: Final = (0.002, 0.5)
 """Before the second try, and at most."""
 EMPTY_S: Final = 300.0
-"""A block that has been empty for so long is released: long enough for a workload that comes back."""
+"""A block that has been empty for so long is freed: long enough for a workload that comes back."""
 
 
 class Keys(Protocol):
@@ -219,7 +219,7 @@ class Ipam:
         raise NotGiven(Rule.FULL, f"no other node's block of pool {pool.name} has a free address")
 
     def release(self, address: Address, number: int, claims: Claims | None = None) -> bool:
-        """Release the allocation of this number; False if it is over, whoever has the address now."""
+        """Release the allocation of this number; False if it is over, also if another workload has the address now."""
         known = (claims or self.claims()).blocks.values()
         block = next((claim.block for claim in known if claim.block.holds(address)), None)
         if block is None:

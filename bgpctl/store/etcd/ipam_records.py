@@ -56,7 +56,7 @@ class Used:
     Attributes:
         number: of the last allocation.
         used: the allocations there are.
-        freed: when an address was released, in seconds since 1970 by the clock of the node that released it.
+        freed: when an address was freed, in seconds since 1970 by the clock of the node that freed it.
     """
 
     number: int = 0

@@ -159,7 +159,7 @@ ELSEWHERE = {
     Filter: {"name"},
     FilterRule: {"add_communities", "prepend", "set_priority"},
     Configuration: {"pools", "nodes", "peers", "filters"},
-    NodeAllocations: {"tunnel_addresses", "vtep_macs"},
+    NodeAllocations: {"tunnel_addresses", "vtep_macs", "home"},
 }
 NOUNS = [pytest.param(*noun, id=f"{noun[0].__name__} in {form}") for form, nouns in FORMS.items() for noun in nouns]
 
