@@ -61,7 +61,7 @@ class Worker:
         draft.replace(self.file)
 
     def settle(self) -> None:
-        """What the shared IPAM has, and the ledger has not, is freed."""
+        """Free addresses that the shared IPAM has, and the ledger has not."""
         for address, (_, number) in self.ipam.held().items():
             if address not in self.had:
                 self.ipam.release(address, number)

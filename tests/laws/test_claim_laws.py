@@ -236,7 +236,7 @@ class World:
         MemoryKv.commit(self.kv, absent, {f"{ALLOCATIONS}{name}": str(block)}, (), [ipam_records.none_inside(block)])
 
     def settle(self, name: str, kill_at: int = 0) -> None:
-        """What the ledger does not have is freed."""
+        """Free addresses that the ledger does not have."""
         ipam = self.node(name, kill_at)
         for address, (_, number) in ipam.held().items():
             if address not in self.had[name]:
