@@ -153,6 +153,15 @@ def test_an_address_that_is_asked_for_is_claimed_with_its_block_or_borrowed(runn
     assert taken.value.rule is Rule.ADDRESS_IN_USE
 
 
+def test_no_block_is_claimed_for_an_address_of_a_pool_that_is_not_for_workloads(running: Etcd, tmp_path: Path) -> None:
+    more = "---\npools: {off: {cidr: 10.245.0.0/28, encapsulation: VXLAN, blockSize: 30, allowedUses: [Tunnel]}}\n"
+    cluster = Cluster(running, tmp_path, 28, more)
+    with pytest.raises(NotGiven) as refused:
+        cluster.a.add("w0", "10.245.0.1")
+    assert refused.value.rule is Rule.POOL_NOT_USABLE
+    assert cluster.a.ipam.claims().blocks == {}
+
+
 def test_what_a_killed_program_left_is_released_unless_the_kernel_has_it_in_use(running: Etcd, tmp_path: Path) -> None:
     cluster = Cluster(running, tmp_path, 28)
     left = cluster.a.add("w0")

@@ -25,7 +25,7 @@ from typing import Final, Protocol
 from bgpctl import filesystem
 from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, with_edits
-from bgpctl.core.ipam.blocks import NotGiven, Rule
+from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
 from bgpctl.core.ipam.claims import Claims
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.ports import Loaded, NotPossibleNow, StoreStatus
@@ -175,6 +175,7 @@ class ClaimedAddresses:
         pool = intent.pool_of(address.host_prefix)
         if pool is None:
             raise error
+        NodeBlocks.of(intent, self.cluster()[1]).pool(pool.name)
         holder = next((claim.node for claim in claims.blocks.values() if claim.block.holds(address)), None)
         if holder is None:
             self.ipam.claim(self._view, pool.name, address.host_prefix)

@@ -29,6 +29,7 @@ from typing import Final, NamedTuple, Protocol
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.tunnel_addresses import selects
 from bgpctl.core.ipam.allocate import COOL_DOWN_S
 from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
 from bgpctl.core.ipam.claims import NO_CLAIMS, Claim, Claims, Loan, next_block
@@ -103,6 +104,8 @@ class Ipam:
         for _ in self._tries():
             found = view()
             node, of = _member(found.intent, self.node), _pool(found.intent, pool)
+            if of.disabled or not selects(of, node):
+                raise NotGiven(Rule.POOL_NOT_USABLE, f"pool {pool} is disabled, or not for node {self.node}")
             listing = self.kv.list(ipam_records.BLOCKS, ipam_records.BORROWED)
             claims = claims_of(listing.entries).blocks.values()
             block = next_block(found.intent, node, of, claims, within)
