@@ -2,7 +2,7 @@
 Processes that claim blocks, take addresses and release them at one etcd, each as a node with its ledger on disk.
 
 A worker's ledger is a file with the addresses that its workloads have, written as attach/workloads.py writes its own:
-after an address was taken, and before it is released. So a worker that is killed goes on with what its file has.
+after an address was taken, and before it is freed. So a worker that is killed goes on with what its file has.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Worker:
         draft.replace(self.file)
 
     def settle(self) -> None:
-        """What the registry has, and the ledger has not, is released."""
+        """Free addresses that the shared IPAM has, and the ledger has not."""
         for address, (_, number) in self.ipam.held().items():
             if address not in self.had:
                 self.ipam.release(address, number)
@@ -115,7 +115,7 @@ def main(words: Sequence[str]) -> None:
             if not is_settled:
                 found.settle()
                 is_settled = True
-            is_settled = False  # until the operation is over: after a failure the registry may differ
+            is_settled = False  # until the operation is over: after a failure the shared IPAM may differ
             found.step(chance)
             is_settled = True
             done += 1
@@ -145,18 +145,18 @@ def end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def check(store: str, number: int, directory: Path) -> tuple[int, int]:
-    """Settle each node, and hold the registry to the ledgers. The numbers of blocks and addresses."""
+    """Settle each node, and hold the shared IPAM to the ledgers. The numbers of blocks and addresses."""
     every: dict[Address, tuple[str, str]] = {}
     for index in range(number):
         found = worker_of(store, f"n{index}", number, directory)
         found.settle()
         assert not every.keys() & found.had.keys(), "an address has two ledgers"
         every |= {address: (f"n{index}", handle) for address, handle in found.had.items()}
-    registry = ipam_audit.read(found.ipam.kv)
-    blocks = sorted(claim.block for claim in registry.claims.blocks.values())
+    assignments = ipam_audit.read(found.ipam.kv)
+    blocks = sorted(claim.block for claim in assignments.claims.blocks.values())
     assert not any(one.overlaps(two) for one, two in pairwise(blocks))
-    assert {item.address: (item.node, item.handle) for item in registry.allocations} == every
-    assert not registry.replaced
+    assert {item.address: (item.node, item.handle) for item in assignments.allocations} == every
+    assert not assignments.replaced
     return len(blocks), len(every)
 
 

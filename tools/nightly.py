@@ -58,7 +58,7 @@ PARTS: Final = (
     ),
     Part("edits", f"{PYTEST} tests/lab/test_apply.py -k sessions_and_pairs", 12, {"BGPCTL_TEST_EDITS": "30"}),
     Part("etcd", f"{PYTEST} -s tests/nightly/test_etcd_faults.py", 6),
-    Part("ipam", f"{PYTEST} -s tests/nightly/test_ipam.py", 45),
+    Part("ipam", f"{PYTEST} -s tests/nightly/test_ipam.py", 18),
     Part(
         "podman",
         f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",

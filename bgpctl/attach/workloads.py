@@ -24,7 +24,7 @@ from bgpctl.attach import ledger_file, netns, observe
 from bgpctl.attach.connect import Cable, connect
 from bgpctl.attach.ledger_file import LedgerFile
 from bgpctl.attach.observe import Device
-from bgpctl.attach.registry import Handle, Registry, settle
+from bgpctl.attach.shared_ipam import Handle, SharedIpam, settle
 from bgpctl.attach.status import NotPossible, fault
 from bgpctl.attach.wiring import Wiring, device_of
 from bgpctl.core.cluster.configuration import Node
@@ -58,10 +58,10 @@ class Times(NamedTuple):
 
 
 def add(
-    directory: Path, intent: Intent, node: Node, request: Request, now: Times, registry: Registry | None = None
+    directory: Path, intent: Intent, node: Node, request: Request, now: Times, shared: SharedIpam | None = None
 ) -> tuple[Workload, Done]:
     """
-    Have the workload on this node; again if it is there already, with the addresses that it has. With a registry its
+    Have the workload on this node; again if it is there already, with the addresses that it has. With a shared IPAM its
     addresses are the workload's beyond this host.
 
     Raises:
@@ -71,18 +71,18 @@ def add(
     """
     with ledger_file.locked(directory) as file, netns.opened(request.netns) as namespace:
         ledger = of_node(file, node)
-        settle(registry, ledger)
-        addition = _Addition(file, ledger, NodeBlocks.of(intent, node), request, namespace, registry)
+        settle(shared, ledger)
+        addition = _Addition(file, ledger, NodeBlocks.of(intent, node), request, namespace, shared)
         try:
             return addition.run(now)
         except BaseException as error:
-            settle(registry, file.read())
+            settle(shared, file.read())
             if isinstance(error, RuntimeError):
                 raise NotPossible(str(error)) from error
             raise
 
 
-def delete(directory: Path, name: str, now: Moment, registry: Registry | None = None) -> Workload | None:
+def delete(directory: Path, name: str, now: Moment, shared: SharedIpam | None = None) -> Workload | None:
     """
     The workload of this name, which is gone; None if there was none.
 
@@ -95,7 +95,7 @@ def delete(directory: Path, name: str, now: Moment, registry: Registry | None = 
             unplug(workload.device)
             ledger = ledger.without(name, now)
             file.write(ledger)
-        settle(registry, ledger)
+        settle(shared, ledger)
         return workload
 
 
@@ -117,7 +117,7 @@ class _Addition:
     blocks: NodeBlocks
     request: Request
     namespace: str
-    registry: Registry | None = None
+    shared: SharedIpam | None = None
 
     def run(self, now: Times) -> tuple[Workload, Done]:
         known = self.ledger.workloads.get(self.request.name)
@@ -128,7 +128,7 @@ class _Addition:
         if device in links:
             raise NotPossible(f"{device} is there, and is no workload's in {self.file.path}: ip link delete {device}")
         choice = Choice(self.ledger, self.request, now.moment, device)
-        blocks, addresses = given(choice, self.blocks, self.registry, lambda _: self.request.name)
+        blocks, addresses = given(choice, self.blocks, self.shared, lambda _: self.request.name)
         self._refuse_what_is_there(addresses, None)
         mac = Wiring(device, (), 0, given_mac=self.request.mac).mac
         mtu = mtu_of(blocks, addresses, links)
@@ -223,16 +223,16 @@ class Choice(NamedTuple):
 
 
 def given(
-    choice: Choice, blocks: NodeBlocks, registry: Registry | None, handle: Handle
+    choice: Choice, blocks: NodeBlocks, shared: SharedIpam | None, handle: Handle
 ) -> tuple[NodeBlocks, tuple[Address, ...]]:
     """The addresses of a new workload, and the node's blocks then. Raises NotGiven, RuntimeError."""
-    if registry is None:
+    if shared is None:
         return blocks, choice.by(blocks)
 
     def choose(intent: Intent, borrowed: tuple[Address, ...], avoid: Collection[Address]) -> tuple[Address, ...]:
         return choice.by(NodeBlocks.of(intent, blocks.node), borrowed, avoid)
 
-    intent, addresses = registry.give(handle, choice.request.addresses, choose, choice.within)
+    intent, addresses = shared.give(handle, choice.request.addresses, choose, choice.within)
     return NodeBlocks.of(intent, blocks.node), addresses
 
 

@@ -21,7 +21,7 @@ from bgpctl.attach import cni, ledger_file, netns, observe, status, workloads
 from bgpctl.attach.cni import Call, CniError, Code, Command, Network
 from bgpctl.attach.status import NotPossible
 from bgpctl.attach.workloads import NotUndone
-from bgpctl.cli.registry import opened
+from bgpctl.cli.shared_ipam import opened
 from bgpctl.cli.without_agent import CLUSTER_FILE, now
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
@@ -69,15 +69,15 @@ def answered(environment: Mapping[str, str], text: str) -> tuple[dict[str, Any],
 
 
 def _add(call: Call) -> dict[str, Any]:
-    registry = _registry(call.network)
-    intent, node = registry.cluster() if registry else _cluster(call.network)
-    workload, _ = workloads.add(_ledger(call.network), intent, node, call.request(intent), now(), registry)
+    shared = _shared(call.network)
+    intent, node = shared.cluster() if shared else _cluster(call.network)
+    workload, _ = workloads.add(_ledger(call.network), intent, node, call.request(intent), now(), shared)
     return cni.result(call, workload)
 
 
 def _delete(call: Call) -> dict[str, Any]:
     """One that is not there is no error: a runtime may ask again."""
-    workloads.delete(_ledger(call.network), call.needed().workload, now().moment, _registry(call.network))
+    workloads.delete(_ledger(call.network), call.needed().workload, now().moment, _shared(call.network))
     return {}
 
 
@@ -95,13 +95,13 @@ def _check(call: Call) -> dict[str, Any]:
 def _collect(call: Call) -> dict[str, Any]:
     directory = _ledger(call.network)
     for name in cni.stale(call.network, ledger_file.read(directory).workloads.values()):
-        workloads.delete(directory, name, now().moment, _registry(call.network))
+        workloads.delete(directory, name, now().moment, _shared(call.network))
     return {}
 
 
 def _status(call: Call) -> dict[str, Any]:
     try:
-        if not _registry(call.network):
+        if not _shared(call.network):
             _cluster(call.network)
         ledger_file.read(_ledger(call.network))
     except CniError as error:
@@ -139,7 +139,7 @@ def _cluster(network: Network) -> tuple[Intent, Node]:
     return loaded, node
 
 
-def _registry(network: Network) -> ClaimedAddresses | None:
+def _shared(network: Network) -> ClaimedAddresses | None:
     """That of the etcd that the conflist names, if it names one. Raises CniError."""
     if not network.store:
         return None

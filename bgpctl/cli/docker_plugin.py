@@ -21,7 +21,7 @@ from bgpctl.attach.docker.messages import Rejected
 from bgpctl.cli.cluster_source import source_of
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import store_option
-from bgpctl.cli.registry import chosen_store, opened
+from bgpctl.cli.shared_ipam import chosen_store, opened
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
 from bgpctl.core.cluster.configuration import Node
@@ -77,7 +77,7 @@ def docker_plugin(
     store = chosen_store(context)
     try:
         cluster = source_of(files, store, node, "docker")
-        registry = opened(store, cluster.node, state_dir) if store else None
+        shared = opened(store, cluster.node, state_dir) if store else None
         listening = server.passed(os.environ) or server.listening(at)
     except (Unavailable, UnusableStore) as error:
         click.echo(str(error), err=True)
@@ -90,6 +90,6 @@ def docker_plugin(
             raise Rejected(str(error)) from error
 
     try:
-        service.run(listening, service.Places(state_dir, docker), read, now, ended, registry)
+        service.run(listening, service.Places(state_dir, docker), read, now, ended, shared)
     finally:
         cluster.close()

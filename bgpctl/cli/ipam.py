@@ -16,18 +16,18 @@ from typing import Any, Final, NamedTuple
 import click
 
 from bgpctl.attach import ledger_file, observe
-from bgpctl.attach.registry import held, settle
+from bgpctl.attach.shared_ipam import held, settle
 from bgpctl.cli.cluster import opened
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.findings import valid
 from bgpctl.cli.options import store_option
-from bgpctl.cli.registry import opened as opened_registry
 from bgpctl.cli.render import emit, is_text, output_option
+from bgpctl.cli.shared_ipam import opened as opened_shared
 from bgpctl.cli.tables import Column
 from bgpctl.cli.workload_options import state_dir_option, this_node_option
 from bgpctl.core.cluster.count import count
 from bgpctl.core.cluster.intent import Intent
-from bgpctl.core.ipam.audit import Finding, Own, Registry, findings
+from bgpctl.core.ipam.audit import Assignments, Finding, Own, findings
 from bgpctl.store.etcd import ipam_audit
 from bgpctl.store.etcd.follower import FAULTS
 from bgpctl.store.etcd.kv import Kv
@@ -64,7 +64,7 @@ def ipam() -> None:
 class _Read(NamedTuple):
     kv: Kv
     intent: Intent
-    registry: Registry
+    assignments: Assignments
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def _answers() -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        click.echo(f"the registry of addresses cannot be read: {error}", err=True)
+        click.echo(f"the shared IPAM cannot be read: {error}", err=True)
         sys.exit(Exit.UNREACHABLE)
 
 
@@ -85,7 +85,7 @@ def _read(word: str | None) -> _Read:
 
 
 def _own(state_dir: Path, node: str) -> Own | None:
-    """What this host knows, if it has a ledger of this node."""
+    """The knowledge of this host, if it has a ledger of this node."""
     ledger = ledger_file.read(state_dir)
     if ledger.node != node:
         return None
@@ -94,9 +94,9 @@ def _own(state_dir: Path, node: str) -> Own | None:
 
 def _findings(read: _Read, own: Own | None) -> list[Finding]:
     if own:
-        leaks = [a.address.host_prefix for a in read.registry.allocations if a.node == own.node]
+        leaks = [a.address.host_prefix for a in read.assignments.allocations if a.node == own.node]
         own = own._replace(in_use=observe.in_use([p for p in leaks if p.first not in own.held], ""))
-    return [*findings(read.intent, read.registry, own)]
+    return [*findings(read.intent, read.assignments, own)]
 
 
 @ipam.command()
@@ -106,12 +106,12 @@ def _findings(read: _Read, own: Own | None) -> list[Finding]:
 def show(*, addresses: bool, store: str | None, output: str) -> None:
     """Show the blocks of all nodes, with how many of their addresses are used; also those that are declared."""
     read = _read(store)
-    used = read.registry.allocations
+    used = read.assignments.allocations
     if addresses:
         each = [{"address": str(a.address), "node": a.node, "handle": a.handle, "block": str(a.block)} for a in used]
         emit({"schema": "bgpctl/ipam-addresses/v1", "addresses": each}, output, each, _ADDRESSES)
         return
-    claims = {claim.block: claim for claim in read.registry.claims.blocks.values()}
+    claims = {claim.block: claim for claim in read.assignments.claims.blocks.values()}
     declared = {block: node.name for node in read.intent.nodes for block in read.intent.blocks_of(node)}
     rows: list[dict[str, Any]] = []
     for block in sorted({*claims, *declared}):
@@ -155,7 +155,7 @@ def check(store: str | None, node: str | None, state_dir: Path, output: str) -> 
     if rows or not is_text(output):
         emit({"schema": "bgpctl/ipam-check/v1", "checked": scope, "findings": rows}, output, rows, _FINDINGS)
     if is_text(output):
-        used, blocks = len(read.registry.allocations), len(read.registry.claims.blocks)
+        used, blocks = len(read.assignments.allocations), len(read.assignments.claims.blocks)
         click.echo(f"{count(blocks, 'claimed block')}, {count(used, 'address', 'addresses')}; checked: {scope}")
     sys.exit(Exit.DIFFERENT if rows else Exit.OK)
 
@@ -177,14 +177,14 @@ def release(subjects: tuple[str, ...], store: str | None, node: str | None, stat
     own = _own(state_dir, here)
     wanted = [found for found in _findings(read, own) if found.release and (not subjects or found.subject in subjects)]
     with _answers():
-        ipam_audit.release_of_nobody(read.kv, read.intent, read.registry, wanted)
+        ipam_audit.release_of_nobody(read.kv, read.intent, read.assignments, wanted)
         if own and any(found.node == here for found in wanted) and store:
             with ledger_file.locked(state_dir) as file:
-                settle(opened_registry(store, here, state_dir), file.read())
+                settle(opened_shared(store, here, state_dir), file.read())
     left = {(found.kind, found.subject) for found in _findings(_read(store), own)}
     done = [found for found in wanted if (found.kind, found.subject) not in left]
     for found in wanted:
-        words = found.release if found in done else "could not be released now; try again"
+        words = found.release if found in done else "could not be freed now; try again"
         click.echo(f"{found.subject}: {words}")
     if not wanted:
         click.echo("there is nothing to release; see: bgpctl ipam check")

@@ -25,8 +25,8 @@ from bgpctl.attach.workloads import Done, NotUndone
 from bgpctl.cli import findings
 from bgpctl.cli.exits import Exit
 from bgpctl.cli.options import store_option
-from bgpctl.cli.registry import chosen_store, opened
 from bgpctl.cli.render import age, emit, is_text, output_option, wide_output_option
+from bgpctl.cli.shared_ipam import chosen_store, opened
 from bgpctl.cli.tables import Column
 from bgpctl.cli.without_agent import now
 from bgpctl.cli.workload_options import cluster_files_option, state_dir_option, this_node_option
@@ -172,12 +172,12 @@ def add(context: click.Context, /, name: str, node: str | None, output: str, **a
     store = chosen_store(context)
     request = Request(name, inner=asked.pop("dev"), **asked)
     with _failures():
-        registry = opened(store, here, directory) if store else None
-        if registry:
-            intent, member = registry.cluster()
+        shared = opened(store, here, directory) if store else None
+        if shared:
+            intent, member = shared.cluster()
         else:
             intent, member = _declared(files, here)
-        found, done = workloads.add(directory, intent, member, request, now(), registry)
+        found, done = workloads.add(directory, intent, member, request, now(), shared)
     if is_text(output):
         own = " and ".join(map(str, found.addresses))
         click.echo(f"{name} {_WORDS[done]} {own} on {found.request.inner}, MTU {found.mtu_bytes}")
@@ -208,8 +208,8 @@ def delete(directory: Path, names: tuple[str, ...], store: str | None, node: str
     """
     for name in names:
         with _failures():
-            registry = opened(store, node or socket.gethostname(), directory) if store else None
-            found = workloads.delete(directory, name, now().moment, registry)
+            shared = opened(store, node or socket.gethostname(), directory) if store else None
+            found = workloads.delete(directory, name, now().moment, shared)
         if found:
             click.echo(f"{name} is deleted, with {' and '.join(map(str, found.addresses))}")
         else:

@@ -41,7 +41,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
 
 
 class Host:
-    """One node with its registry, and the addresses of its workloads."""
+    """One node with its shared, and the addresses of its workloads."""
 
     def __init__(self, cluster: Cluster, node: str) -> None:
         directory = cluster.directory / node
@@ -49,7 +49,7 @@ class Host:
         options = cluster.etcd.options(cluster.name, cluster.directory / f"{node}.json")
         self.store = EtcdStore(options, LinuxClock(), answer_s=PATIENT_S)
         self.ipam = Ipam(self.store.kv, node)
-        self.registry = ClaimedAddresses(self.store, self.ipam, directory)
+        self.shared = ClaimedAddresses(self.store, self.ipam, directory)
         self.had: dict[Address, str] = {}
 
     def add(self, handle: str, *asked: str) -> Address:
@@ -62,12 +62,12 @@ class Host:
             whole = Request(handle, "", request.pools, (*request.addresses, *borrowed))
             return allocate(Ledger(), whole, NodeBlocks.of(intent, node), busy, NOW)
 
-        _, (found,) = self.registry.give(lambda _: handle, request.addresses, choose)
+        _, (found,) = self.shared.give(lambda _: handle, request.addresses, choose)
         self.had[found] = handle
         return found
 
     def settle(self, *in_use: Address) -> None:
-        self.registry.settle(self.had, lambda _: [address.host_prefix for address in in_use])
+        self.shared.settle(self.had, lambda _: [address.host_prefix for address in in_use])
 
 
 class Cluster:
@@ -94,7 +94,7 @@ def test_a_node_claims_blocks_as_it_needs_them_and_borrows_at_last(running: Etcd
     assert len({Prefix(4, address.value & ~3, 30) for address in own}) == 1
     borrowed = cluster.a.add("w3")
     assert Prefix(4, theirs.value & ~3, 30).holds(borrowed)
-    intent, _ = cluster.b.registry.cluster()
+    intent, _ = cluster.b.shared.cluster()
     assert intent.allocations.of("a").borrowed == (borrowed.host_prefix,)
     last = cluster.b.add("w1")
     assert last not in {borrowed, theirs}
@@ -125,7 +125,7 @@ def test_with_strict_affinity_nothing_is_borrowed_and_the_node_goes_on_alone(tmp
         etcd.wait()
         cluster.a.settle()
         assert {address: handle for address, (handle, _) in cluster.a.ipam.held().items()} == cluster.a.had
-        assert third == first  # it was released while the store was away, and given to another workload
+        assert third == first  # it was freed while the store was away, and given to another workload
     finally:
         etcd.close()
 
@@ -151,6 +151,15 @@ def test_an_address_that_is_asked_for_is_claimed_with_its_block_or_borrowed(runn
     with pytest.raises(NotGiven) as taken:
         cluster.b.add("w1", "10.244.0.9")
     assert taken.value.rule is Rule.ADDRESS_IN_USE
+
+
+def test_no_block_is_claimed_for_an_address_of_a_pool_that_is_not_for_workloads(running: Etcd, tmp_path: Path) -> None:
+    more = "---\npools: {off: {cidr: 10.245.0.0/28, encapsulation: VXLAN, blockSize: 30, allowedUses: [Tunnel]}}\n"
+    cluster = Cluster(running, tmp_path, 28, more)
+    with pytest.raises(NotGiven) as refused:
+        cluster.a.add("w0", "10.245.0.1")
+    assert refused.value.rule is Rule.POOL_NOT_USABLE
+    assert cluster.a.ipam.claims().blocks == {}
 
 
 def test_what_a_killed_program_left_is_released_unless_the_kernel_has_it_in_use(running: Etcd, tmp_path: Path) -> None:
@@ -201,6 +210,15 @@ def test_a_claim_cannot_make_the_cluster_invalid_and_an_edit_cannot_take_a_claim
         cluster.b.store.propose(proposal_of((SETTINGS.replace("10.244", "10.245") % 28,)))
 
 
+def test_a_block_that_a_node_has_claimed_is_not_declared_for_another_one(running: Etcd, tmp_path: Path) -> None:
+    cluster = Cluster(running, tmp_path, 28)
+    block = Prefix(4, cluster.a.add("w0").value & ~3, 30)
+    declared = understood(SETTINGS % 28 + MEMBERS.replace("10.0.0.2/24", f"10.0.0.2/24, blocks: [{block}]"))
+    assert isinstance(declared, Intent)
+    with pytest.raises(NotPossibleNow, match=f"node a has claimed {block}"):
+        importing.put(cluster.kv, "/etc/c.yaml", importing.parts_of(declared))
+
+
 def test_an_operator_sees_and_releases_what_a_node_left_that_is_gone(running: Etcd, tmp_path: Path) -> None:
     cluster = Cluster(running, tmp_path, 28)
     address = cluster.a.add("w0")
@@ -210,7 +228,7 @@ def test_an_operator_sees_and_releases_what_a_node_left_that_is_gone(running: Et
     cluster.kv.commit({}, {}, [f"{records.NODES}a", f"{records.ALLOCATIONS}a"])
     code, output = cluster.ipam("check")
     assert code == 1
-    assert "the block is released" in " ".join(output.split())
+    assert "the block is freed" in " ".join(output.split())
     assert cluster.ipam("release")[0] == 0
     assert cluster.kv.list("ipam/").entries == {}
     assert cluster.ipam("check")[0] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -123,6 +123,25 @@ def test_a_node_has_no_more_blocks_than_is_configured_and_none_that_is_declared(
         with pytest.raises(NotGiven) as refused:
             cluster.claim(node)
         assert refused.value.rule is Rule.MOST_BLOCKS
+
+
+def test_claims_that_do_not_count_keep_no_node_from_a_block(cluster: Cluster) -> None:
+    for node, block in (("ghost", "10.244.0.0/28"), ("e", "10.244.0.0/16"), ("e", "0.0.0.0/0")):
+        key = f"{ipam_records.BLOCKS}{ipam_records.word_of(Prefix.parse(block))}"
+        cluster.kv.commit({}, {key: ipam_records.written_block(node, home=True), f"{key}x": "{}"})
+    assert len({cluster.claim(node) for node in "abc"}) == 3
+    assert {block.length for node in "abc" for block in cluster.nodes[node].claims().of(node)} == {28}
+
+
+@pytest.mark.parametrize("more", [{"disabled": True}, {"node_selector": "rack == 'b'"}])
+def test_no_block_is_claimed_of_a_pool_that_is_disabled_or_for_other_nodes(
+    cluster: Cluster, more: dict[str, Any]
+) -> None:
+    cluster.intent = replace(INTENT, pools=(replace(POOL, **more),))
+    with pytest.raises(NotGiven) as refused:
+        claim_first_block(cluster.kv, cluster.view, "a", "blue")
+    assert refused.value.rule is Rule.POOL_NOT_USABLE
+    assert cluster.present() == []
 
 
 def test_the_first_block_is_claimed_once(cluster: Cluster) -> None:

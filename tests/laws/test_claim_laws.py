@@ -1,6 +1,6 @@
 """
-Blocks and addresses in a registry that several nodes write at once: no block twice, no address twice, and nothing is
-left over once each node has brought the registry up to date, whatever interleaves and whoever is killed.
+Blocks and addresses in a shared IPAM that several nodes write at once: no block twice, no address twice, and nothing is
+left over once each node has brought the shared IPAM up to date, whatever interleaves and whoever is killed.
 
 Before each access of a node, others may do something as a whole; so they come between its reading and its writing. Each
 condition of the transactions is left out in turn, which has to be found.
@@ -223,7 +223,7 @@ class World:
             self.node(name, kill_at).release(address, number)
 
     def shrink(self, name: str, kill_at: int) -> None:
-        """Blocks are released, however short they have been empty; the cluster's block size is another one then."""
+        """Blocks are freed, however short they have been empty; the cluster's block size is another one then."""
         ipam = self.node(name, kill_at)
         for block in ipam.claims().of(name):
             ipam.release_block(block)
@@ -236,7 +236,7 @@ class World:
         MemoryKv.commit(self.kv, absent, {f"{ALLOCATIONS}{name}": str(block)}, (), [ipam_records.none_inside(block)])
 
     def settle(self, name: str, kill_at: int = 0) -> None:
-        """What the ledger does not have is released."""
+        """Free addresses that the ledger does not have."""
         ipam = self.node(name, kill_at)
         for address, (_, number) in ipam.held().items():
             if address not in self.had[name]:
@@ -259,7 +259,7 @@ class World:
         assert len({*every}) == len(every)
 
     def check_end(self) -> None:
-        """The registry has exactly what the ledgers have."""
+        """The shared IPAM has exactly what the ledgers have."""
         assert consistent(self.kv) == {
             address: (name, handle) for name, had in self.had.items() for address, handle in had.items()
         }

@@ -186,7 +186,7 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
     ("text", "rule"),
     [
         ("see `bgpctl orchard join`", "main has no command orchard"),
-        ("addresses are freed by bgpctl ipam", "main has no command ipam"),
+        ("addresses are leased by bgpctl lease", "main has no command lease"),
         ("$ bgpctl show summery\n", "show has no command summery"),
         ("`bgpctl peer up|away P`", "peer has no command up|away"),
         ("take it back with: bgpctl apply --confirm-in 5s", "apply has no option --confirm-in"),

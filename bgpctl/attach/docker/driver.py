@@ -26,7 +26,7 @@ from bgpctl.attach.docker import firewall, messages
 from bgpctl.attach.docker.messages import Body, EndpointRequest, Rejected
 from bgpctl.attach.docker.published import Published, PublishFailed
 from bgpctl.attach.ledger_file import LedgerFile, LedgerUnusable
-from bgpctl.attach.registry import Registry, docker_handle, settle
+from bgpctl.attach.shared_ipam import SharedIpam, docker_handle, settle
 from bgpctl.attach.status import NotPossible
 from bgpctl.attach.wiring import Wiring, device_of, gateway
 from bgpctl.attach.workloads import Choice, Times, devices, given, mtu_of, of_node, unplug
@@ -64,7 +64,7 @@ class Driver:
     now: Callable[[], Times]
     joined: Callable[[Workload], None]
     published: Published
-    registry: Registry | None = None
+    shared: SharedIpam | None = None
 
     def answer(self, method: str, content: bytes) -> Body:
         """The answer to a request. Raises Rejected."""
@@ -83,7 +83,7 @@ class Driver:
     def request_pool(self, body: Body) -> Body:
         """IpamDriver.RequestPool. Nothing is noted: the name that is answered has all."""
         asked = messages.pool_request(body)
-        found = docker_pool(asked, NodeBlocks.of(*self.cluster()), claims=self.registry is not None)
+        found = docker_pool(asked, NodeBlocks.of(*self.cluster()), claims=self.shared is not None)
         return messages.pool_answer(found, asked, gateway(asked.version, _FIRST))
 
     def request_address(self, body: Body) -> Body:
@@ -96,12 +96,12 @@ class Driver:
         request = Request(_NAME, "", pools, addresses)
         with ledger_file.locked(self.directory) as file:
             choice = Choice(of_node(file, blocks.node), request, self.now().moment, within=asked.pool.within)
-            settle(self.registry, choice.ledger)
+            settle(self.shared, choice.ledger)
             try:
-                _, (found,) = given(choice, blocks, self.registry, docker_handle)
+                _, (found,) = given(choice, blocks, self.shared, docker_handle)
                 file.write(choice.ledger.with_reserved((found,), self.now().moment))
             except BaseException:
-                settle(self.registry, file.read())
+                settle(self.shared, file.read())
                 raise
         return messages.address_answer(found)
 
@@ -228,10 +228,10 @@ class Driver:
         self.settle()
 
     def settle(self) -> None:
-        """Have the registry, if there is one, agree with the ledger."""
-        if self.registry:
+        """Have the shared IPAM, if there is one, agree with the ledger."""
+        if self.shared:
             with ledger_file.locked(self.directory) as file:
-                settle(self.registry, file.read())
+                settle(self.shared, file.read())
 
     def adopt(self, workload: Workload) -> None:
         """Have a workload in the ledger whose cable is there, unless it is there by now. Raises Rejected."""

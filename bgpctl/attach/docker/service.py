@@ -21,7 +21,7 @@ from bgpctl.attach.docker.rounds import EVERY_S, Rounds
 from bgpctl.attach.docker.sandbox import Sandboxes
 from bgpctl.attach.docker.server import Server
 from bgpctl.attach.ledger_file import LedgerUnusable
-from bgpctl.attach.registry import Registry
+from bgpctl.attach.shared_ipam import SharedIpam
 from bgpctl.attach.workloads import Times
 from bgpctl.core.ipam.ledger import Workload
 
@@ -41,7 +41,7 @@ def run(
     cluster: Cluster,
     now: Callable[[], Times],
     ended: threading.Event,
-    registry: Registry | None = None,
+    shared: SharedIpam | None = None,
 ) -> None:
     """Serve at a socket until the end. Requests are answered from the beginning."""
     sandboxes = Sandboxes()
@@ -50,7 +50,7 @@ def run(
         sandboxes.add(workload)
         calling.add(workload)
 
-    driver = Driver(places.directory, cluster, now, joined, Published(), registry)
+    driver = Driver(places.directory, cluster, now, joined, Published(), shared)
     calling = Calling(driver, places.docker)
     server = Server(at, driver.answer)
     threads = [

@@ -4,7 +4,7 @@ Blocks that nodes claim by themselves: which one a node tries next, and what the
 A node that has no free address claims a block of the pool. All nodes choose at the same time and without asking each
 other, so each has an order of its own: it starts at a place that follows from its name, and goes on by a step that
 does too, as two who meet at one block would meet again at the next. Sizes are powers of two, so that an odd step comes
-to every block. A claim is then one transaction of the registry, which fails if any block overlaps (store/etcd/ipam.py).
+to every block. A claim is then one transaction, which fails if any block overlaps (store/etcd/ipam.py).
 
 A pool's block size is that of the blocks it has; another one in the configuration counts once there is none.
 
@@ -31,8 +31,10 @@ from bgpctl.core.net.longest_match import LongestMatch
 
 T = TypeVar("T", "Claim", "Loan")
 
+LARGEST: Final = {4: 20, 6: 116}
+"""The largest block that a pool may have, as a prefix length, by IP version."""
 _MOST_TRIES: Final = 1 << 16
-"""Blocks of a pool that are looked at for a free one; an IPv6 pool may have more than can be counted."""
+"""Blocks of a pool that are compared to find a free one; an IPv6 pool may have more than can be counted."""
 
 
 class Claim(NamedTuple):
@@ -40,7 +42,7 @@ class Claim(NamedTuple):
     A block that a node has claimed.
 
     Attributes:
-        home: it was the node's first of the pool: its tunnel address is of it, and it is not released for being empty.
+        home: it was the node's first of the pool: its tunnel address is of it, and it is not freed for being empty.
         since: grows with the time of the claim; of two that overlap the earlier one counts.
     """
 
@@ -59,7 +61,7 @@ class Loan(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """All claims and loans, by their keys in the registry."""
+    """All claims and loans, by their keys in the shared IPAM."""
 
     blocks: Mapping[str, Claim]
     loans: Mapping[str, Loan]
@@ -86,20 +88,26 @@ def next_block(
     The block that the node tries to claim, with the declared blocks of the intent and the claims of all. `within`: a
     prefix that some of its addresses are in. Raises NotGiven.
     """
-    in_pool = sorted((claim for claim in claims if pool.cidr.covers(claim.block)), key=lambda claim: claim.since)
-    claimed = [claim.block for claim in in_pool]
+    fitting = (claim for claim in claims if pool.cidr.covers(claim.block) and _objection(intent, claim) is None)
+    first = min(fitting, key=lambda claim: claim.since, default=None)
     own = {claim.block for claim in claims if claim.node == node.name} | {*intent.blocks_of(node)}
     if intent.most_blocks and len(own) >= intent.most_blocks:
         text = f"node {node.name} has {len(own)} blocks, and maxBlocksPerHost is {intent.most_blocks}"
         raise NotGiven(Rule.MOST_BLOCKS, text)
-    length = claimed[0].length if claimed else pool.block_size
+    length = first.block.length if first else pool.block_size
     declared = (block for other in intent.nodes for block in intent.prefixes_of(other) if pool.cidr.overlaps(block))
+    # A claim that does not count is in the way of a transaction all the same: by its key.
+    claimed = (claim.block if _has_size(claim.block) else claim.block.first.host_prefix for claim in claims)
     taken = _Taken((*claimed, *declared, *_whole(intent.reserved, pool)))
     found = next((block for block in _order(pool.cidr, length, node.name, within) if taken.leaves(block)), None)
     if found is None:
         where = f"pool {pool.name}" if within is None else f"{within} of pool {pool.name}"
         raise NotGiven(Rule.FULL, f"{where} has no free block of /{length} for node {node.name}")
     return found
+
+
+def _has_size(block: Prefix) -> bool:
+    return block.length >= LARGEST[block.version]
 
 
 def _whole(reserved: Iterable[Prefix], pool: Pool) -> Iterator[Prefix]:
@@ -201,6 +209,8 @@ def _objection(intent: Intent, claim: Claim) -> str | None:
     node = intent.node(claim.node)
     if node is None:
         return f"{claim.node} is no node of the cluster"
+    if not _has_size(claim.block):
+        return f"a block is a /{LARGEST[claim.block.version]} at most"
     if not node.underlay(claim.block.version):
         return f"the node has no IPv{claim.block.version} address by which it could be reached"
     pool = intent.pool_of(claim.block)

@@ -4,11 +4,11 @@ Addresses for a node's workloads in a cluster on an etcd: from its blocks, from 
     choose from the node's blocks ── none free ──► claim a block ── none left ──► borrow from another node's
                   ▲                                     │                                │
                   └─────────────────────────────────────┴────────────────────────────────┘
-    then note it in the registry; if another node borrowed it meanwhile, choose another one
+    then note it in the shared IPAM; if another node borrowed it meanwhile, choose another one
 
-While the store is away an address is given only if nobody else can give it: from a block that this host has noted as
+While the store is away an address is given only if no other node can give it: from a block that this host has noted as
 its node's, in a cluster where no node borrows (strictAffinity). Such a block is noted here after its claim and until
-before its release, both by this host, under the ledger's lock. The address is noted in the registry later (`settle`).
+before its release, both by this host, under the ledger's lock. The address is noted in the store later (`settle`).
 
 Refuses to know: ledgers, how an address of a block is chosen, transactions (ipam.py).
 """
@@ -25,7 +25,7 @@ from typing import Final, Protocol
 from bgpctl import filesystem
 from bgpctl.core.cluster.configuration import Node, Pool
 from bgpctl.core.cluster.intent import Intent, with_edits
-from bgpctl.core.ipam.blocks import NotGiven, Rule
+from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
 from bgpctl.core.ipam.claims import Claims
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.ports import Loaded, NotPossibleNow, StoreStatus
@@ -60,7 +60,7 @@ class Source(Protocol):
 @dataclass(frozen=True, slots=True)
 class ClaimedAddresses:
     """
-    A registry (attach/registry.py).
+    A shared IPAM (attach/shared_ipam.py).
 
     Attributes:
         directory: of the ledger, in which this node's blocks are noted.
@@ -95,7 +95,7 @@ class ClaimedAddresses:
     def give(
         self, handle: Handle, asked: Collection[Address], choose: Choose, within: Prefix | None = None
     ) -> tuple[Intent, tuple[Address, ...]]:
-        """As Registry.give."""
+        """As SharedIpam.give."""
         try:
             return self._give(handle, asked, choose, within)
         except FAULTS as error:
@@ -131,7 +131,7 @@ class ClaimedAddresses:
         avoid: set[Address],
         asked: Collection[Address],
     ) -> bool:
-        """True if all are the workload's now. One of a declared block needs no record: nobody borrows from it."""
+        """True if all are the workload's now. One of a declared block needs no record: no node borrows from it."""
         for address in addresses:
             if not any(claim.block.holds(address) for claim in claims.blocks.values()):
                 continue
@@ -175,6 +175,7 @@ class ClaimedAddresses:
         pool = intent.pool_of(address.host_prefix)
         if pool is None:
             raise error
+        NodeBlocks.of(intent, self.cluster()[1]).pool(pool.name)
         holder = next((claim.node for claim in claims.blocks.values() if claim.block.holds(address)), None)
         if holder is None:
             self.ipam.claim(self._view, pool.name, address.host_prefix)
@@ -190,7 +191,7 @@ class ClaimedAddresses:
     # Without the store -------------------------------------------------------------------------------------------
 
     def _alone(self, choose: Choose) -> tuple[Intent, tuple[Address, ...]]:
-        """Addresses that nobody else can give. Raises NotGiven."""
+        """Addresses that no other node can give. Raises NotGiven."""
         intent, node = self.cluster()
         why = f"{self.store.status().name} is not heard"
         if not intent.is_strict:
@@ -238,11 +239,11 @@ class ClaimedAddresses:
     # Agreeing ----------------------------------------------------------------------------------------------------
 
     def settle(self, held: Mapping[Address, str], in_use: InUse) -> None:
-        """As Registry.settle."""
+        """As SharedIpam.settle."""
         try:
             self._settle(held, in_use)
         except (*FAULTS, NotGiven, NotPossibleNow) as error:
-            log.warning("the registry of addresses is brought up to date later: %s", error)
+            log.warning("the shared IPAM is brought up to date later: %s", error)
 
     def _settle(self, held: Mapping[Address, str], in_use: InUse) -> None:
         view = self._view()
@@ -265,7 +266,7 @@ class ClaimedAddresses:
         try:
             self.ipam.take(address, handle, claims, rested=False)
         except (Taken, Lost) as error:
-            log.warning("%s is %s's here, and cannot be in the registry: %s", address, handle, error)
+            log.warning("%s is %s's here, and cannot be in the shared IPAM: %s", address, handle, error)
 
     def _with_lost(self, view: View, held: Mapping[Address, str]) -> Claims:
         """The claims, with those of this node again that the store has lost, if their addresses are used."""
@@ -276,7 +277,7 @@ class ClaimedAddresses:
                 continue
             is_used = any(block.holds(address) for address in held)
             if is_used and not self.ipam.reclaim(block, view, home=home):
-                other = claims.holder(block) or "nobody"
+                other = claims.holder(block) or "no node"
                 log.error("block %s was this node's, has its workloads, and is held by %s now", block, other)
         claims = self._claims_again() if self.noted().keys() - {*own} else claims
         self._write({claim.block: claim.home for claim in claims.blocks.values() if claim.node == self.ipam.node})
@@ -292,7 +293,7 @@ class ClaimedAddresses:
         for block in self.ipam.empty(claims, used):
             self._write({own: home for own, home in self.noted().items() if own != block})
             if self.ipam.release_block(block):
-                log.info("block %s was empty, and is released", block)
+                log.info("block %s was empty, and is freed", block)
 
 
 def _pool(intent: Intent, name: str) -> Pool | None:

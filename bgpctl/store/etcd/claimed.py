@@ -1,5 +1,5 @@
 """
-What nodes have claimed by themselves, laid over the configuration as it is read.
+The claims of nodes, laid over the configuration as it is read.
 
 A record of a block is made and removed, never replaced. One that was replaced changed its holder without a release: the
 former holder, if it is known, keeps the block here, and `problems` names it.
@@ -71,7 +71,7 @@ class Claimed:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with them; of many a few."""
+        """The faults of claims; of many a few."""
         found = (*self._replaced, *self._refused.values())
         more = f"and {len(found) - _FEW} more claims are not used; see: bgpctl ipam check"
         return found if len(found) <= _FEW else (*found[:_FEW], more)

@@ -9,6 +9,7 @@ Refuses to know: where the cluster comes from.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
@@ -17,10 +18,12 @@ import yaml
 
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.intent import render_short
+from bgpctl.core.net.addresses import Prefix
 from bgpctl.ports import NotPossibleNow
 from bgpctl.store.change import Standing
-from bgpctl.store.etcd import configuration, records
+from bgpctl.store.etcd import configuration, ipam_records, records
 from bgpctl.store.etcd.follower import FAULTS
+from bgpctl.store.etcd.ipam import claims_of
 from bgpctl.store.etcd.kv import Kv
 from bgpctl.store.etcd.records import HeadChange
 
@@ -59,7 +62,7 @@ def parts_of(intent: Intent) -> Parts:
 
 
 def restrictions(intent: Intent) -> list[dict[str, Any]]:
-    """What only restricts the giving of addresses, which the short form does not have, as Calico's resources."""
+    """Restrictions of the giving of addresses, which the short form does not have, as Calico's resources."""
     config: dict[str, Any] = {"strictAffinity": True} if intent.is_strict else {}
     if intent.most_blocks:
         config["maxBlocksPerHost"] = intent.most_blocks
@@ -91,6 +94,7 @@ def _put(kv: Kv, name: str, parts: Parts, replaces: str | None) -> Imported:
     was = configuration.present(kv)
     there = {key: entry.value for key, entry in kv.list(records.WATCHED).entries.items() if key != records.HEAD}
     new = {key: value for key, value in parts.records.items() if there.get(key) != value}
+    _refuse_claimed(kv, new)
     first, last = ({}, new) if len(new) <= _WITH_THE_HEAD else (new, {})
     for puts in configuration.batches_of(first):
         kv.commit({}, puts)
@@ -102,6 +106,18 @@ def _put(kv: Kv, name: str, parts: Parts, replaces: str | None) -> Imported:
     configuration.commit(kv, was, head, blobs, meta, last)
     others = tuple(sorted(there.keys() - parts.records.keys()))
     return Imported(configuration.present(kv).uuid, number, len(new), others)
+
+
+def _refuse_claimed(kv: Kv, new: Mapping[str, str]) -> None:
+    """Raise NotPossibleNow for a block that is to be one node's, and of which another one has claimed a part."""
+    claims = claims_of(kv.list(ipam_records.BLOCKS).entries).blocks.values()
+    for key, value in new.items():
+        node = key.removeprefix(records.ALLOCATIONS)
+        for text in json.loads(value).get("blocks", ()) if key.startswith(records.ALLOCATIONS) else ():
+            block = Prefix.parse(text)
+            other = next((c for c in claims if c.node != node and c.block.overlaps(block)), None)
+            if other:
+                raise NotPossibleNow(f"{block} is to be node {node}'s, and node {other.node} has claimed {other.block}")
 
 
 def renew(kv: Kv) -> str:

@@ -29,6 +29,7 @@ from typing import Final, NamedTuple, Protocol
 
 from bgpctl.core.cluster.configuration import Node, Pool, Use
 from bgpctl.core.cluster.intent import Intent
+from bgpctl.core.cluster.tunnel_addresses import selects
 from bgpctl.core.ipam.allocate import COOL_DOWN_S
 from bgpctl.core.ipam.blocks import NodeBlocks, NotGiven, Rule
 from bgpctl.core.ipam.claims import NO_CLAIMS, Claim, Claims, Loan, next_block
@@ -43,7 +44,7 @@ _TRIES: Final = 100
 _PAUSE_S: Final = (0.002, 0.5)
 """Before the second try, and at most."""
 EMPTY_S: Final = 300.0
-"""A block that has been empty for so long is released: long enough for a workload that comes back."""
+"""A block that has been empty for so long is freed: long enough for a workload that comes back."""
 
 
 class Keys(Protocol):
@@ -103,6 +104,8 @@ class Ipam:
         for _ in self._tries():
             found = view()
             node, of = _member(found.intent, self.node), _pool(found.intent, pool)
+            if of.disabled or not selects(of, node):
+                raise NotGiven(Rule.POOL_NOT_USABLE, f"pool {pool} is disabled, or not for node {self.node}")
             listing = self.kv.list(ipam_records.BLOCKS, ipam_records.BORROWED)
             claims = claims_of(listing.entries).blocks.values()
             block = next_block(found.intent, node, of, claims, within)
@@ -219,7 +222,7 @@ class Ipam:
         raise NotGiven(Rule.FULL, f"no other node's block of pool {pool.name} has a free address")
 
     def release(self, address: Address, number: int, claims: Claims | None = None) -> bool:
-        """Release the allocation of this number; False if it is over, whoever has the address now."""
+        """Release the allocation of this number; False if it is over, also if another workload has the address now."""
         known = (claims or self.claims()).blocks.values()
         block = next((claim.block for claim in known if claim.block.holds(address)), None)
         if block is None:

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
+from bgpctl.core.ipam.claims import LARGEST
 from bgpctl.core.net.addresses import Address, Prefix
 from bgpctl.store.etcd import records
 from bgpctl.store.etcd.kv import Guard
@@ -36,8 +37,6 @@ BORROWED: Final = records.WATCHED_LAST
 HANDLES: Final = "ipam/handles/"
 NODES: Final = "ipam/nodes/"
 USED: Final = "ipam/used/"
-_SHORTEST: Final = {4: 20, 6: 116}
-"""The largest block that a pool may have, as a prefix length."""
 _BITS: Final = {4: 32, 6: 128}
 
 
@@ -57,7 +56,7 @@ class Used:
     Attributes:
         number: of the last allocation.
         used: the allocations there are.
-        freed: when an address was released, in seconds since 1970 by the clock of the node that released it.
+        freed: when an address was freed, in seconds since 1970 by the clock of the node that freed it.
     """
 
     number: int = 0
@@ -112,7 +111,7 @@ def handle_key(node: str, name: str) -> str:
 def around(block: Prefix) -> tuple[str, ...]:
     """The keys of all blocks that would contain the block."""
     bits = _BITS[block.version]
-    shorter = range(_SHORTEST[block.version], block.length)
+    shorter = range(LARGEST[block.version], block.length)
     prefixes = (Prefix(block.version, block.network >> (bits - n) << (bits - n), n) for n in shorter)
     return tuple(f"{BLOCKS}{word_of(prefix)}" for prefix in prefixes)
 

@@ -162,7 +162,7 @@ ELSEWHERE = {
     FilterRule: {"add_communities", "prepend", "set_priority"},
     Configuration: {"pools", "nodes", "peers", "filters", "services"},
     Service: {"name", "nodes"},
-    NodeAllocations: {"tunnel_addresses", "vtep_macs"},
+    NodeAllocations: {"tunnel_addresses", "vtep_macs", "home"},
 }
 NOUNS = [pytest.param(*noun, id=f"{noun[0].__name__} in {form}") for form, nouns in FORMS.items() for noun in nouns]
 

@@ -1,5 +1,5 @@
 """
-The registry of a cluster on an etcd, for the programs that attach workloads to this node.
+The shared IPAM of a cluster on an etcd, for the programs that attach workloads to this node.
 
 Refuses to know: how a workload is attached, how an address is found.
 """
@@ -23,7 +23,7 @@ _ANSWER_S: Final = 5.0
 
 
 def opened(word: str, node: str, directory: Path) -> ClaimedAddresses:
-    """The registry of a store, for a node whose ledger is in a directory. Raises UnusableStore."""
+    """The shared IPAM of a store, for a node whose ledger is in a directory. Raises UnusableStore."""
     store = EtcdStore(options_of(word), LinuxClock(), answer_s=_ANSWER_S)
     return ClaimedAddresses(store, Ipam(store.kv, node), directory)
 

@@ -1,12 +1,12 @@
 """
 The addresses of workloads beyond this host: what the ledger of one node cannot know where blocks are claimed.
 
-With a cluster file there is no registry: a node's blocks are declared, and its ledger is all there is. In a cluster on
-an etcd a node claims blocks by itself, and others may borrow from them (store/etcd/addresses.py).
+With a cluster file there is no shared IPAM: a node's blocks are declared, and its ledger is all there is. In a cluster
+on an etcd a node claims blocks by itself, and others may borrow from them (store/etcd/addresses.py).
 
-The ledger stays the truth about this node's workloads. It is written after the registry has an address, and before the
-registry is told that one is free; whatever ends a program in between, `settle` makes the registry agree with it later.
-So releases wait in the ledger while the store is away.
+The ledger stays the truth about this node's workloads. It is written after an address was taken from the shared IPAM,
+and before one is given back; whatever ends a program in between, `settle` makes both agree later. So releases wait in
+the ledger while the store is away.
 
 Refuses to know: stores, transactions.
 """
@@ -24,11 +24,11 @@ from bgpctl.core.net.addresses import Address, Prefix
 Choose: TypeAlias = Callable[[Intent, tuple[Address, ...], Collection[Address]], tuple[Address, ...]]
 """The addresses for a workload, by a cluster as it is; some are given, and some not to be taken. Raises NotGiven."""
 Handle: TypeAlias = Callable[[Address], str]
-"""The name, in the registry, of what has an address."""
+"""The name, in the shared IPAM, of what has an address."""
 _DOCKER: Final = "docker/"
 
 
-class Registry(Protocol):
+class SharedIpam(Protocol):
     """Called under the lock of the ledger."""
 
     def give(
@@ -41,8 +41,8 @@ class Registry(Protocol):
 
     def settle(self, held: Mapping[Address, str], in_use: Callable[[Iterable[Prefix]], Collection[Prefix]]) -> None:
         """
-        Have the registry agree with the addresses that this node's workloads have, by handle. What the kernel has in
-        use is not released. A store that is away is no error.
+        Have the shared IPAM agree with the addresses that this node's workloads have, by handle. What the kernel has in
+        use is not freed. A store that is away is no error.
         """
 
 
@@ -59,7 +59,7 @@ def docker_handle(address: Address) -> str:
     return f"{_DOCKER}{address}"
 
 
-def settle(registry: Registry | None, ledger: Ledger) -> None:
-    """Have the registry, if there is one, agree with the ledger."""
-    if registry:
-        registry.settle(held(ledger), lambda prefixes: observe.in_use(prefixes, ""))
+def settle(shared: SharedIpam | None, ledger: Ledger) -> None:
+    """Have the shared IPAM, if there is one, agree with the ledger."""
+    if shared:
+        shared.settle(held(ledger), lambda prefixes: observe.in_use(prefixes, ""))
