@@ -12,7 +12,7 @@ import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
 from bgpctl.core.bgp.path import AsPath, AsSet
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 

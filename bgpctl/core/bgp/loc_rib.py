@@ -21,7 +21,8 @@ from bgpctl.core.bgp.decision import Candidate, Choice, choose
 from bgpctl.core.bgp.import_policy import Judge, Policy
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
-from bgpctl.core.bgp.peer_table import PeerTable, Received
+from bgpctl.core.bgp.peer_table import PeerTable
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.ownership import BlockOwnership
