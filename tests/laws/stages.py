@@ -20,7 +20,8 @@ from bgpctl.core.bgp.export_policy import ExportInput, announceable, routes_for
 from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.bgp.loc_rib import ChoiceInput, VerdictInput, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
-from bgpctl.core.bgp.peer_table import PeerTable, Received
+from bgpctl.core.bgp.peer_table import PeerTable
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, Room
 from bgpctl.core.cluster.encapsulation import Mode

@@ -12,7 +12,7 @@ import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice, Lost, choose
 from bgpctl.core.bgp.path import AsPath, AsSet
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 
@@ -29,7 +29,21 @@ def contests(seed: int) -> Iterator[list[Candidate]]:
     for _ in range(CASES // BATCHES):
         version = chance.choice((4, 6))
         peers = chance.sample(range(1, 30), chance.randint(1, 6))
-        yield [candidate(chance, version, peer) for peer in peers]
+        yield [found for peer in peers for found in of_peer(chance, version, peer)]
+
+
+def of_peer(chance: random.Random, version: int, peer: int) -> list[Candidate]:
+    """A peer's path, or several with identifiers (RFC 7911) that its session is the same for."""
+    first = candidate(chance, version, peer)
+    if chance.random() < 0.8:
+        return [first]
+    others = [candidate(chance, version, peer) for _ in range(chance.randint(1, 2))]
+    paths = [first.path, *(chance.choice((first.path, other.path)) for other in others)]
+    identifiers = chance.sample(range(1, 9), len(paths))
+    return [
+        first._replace(received=Received(replace(one, path_id=number), 0.0))
+        for one, number in zip(paths, identifiers, strict=True)
+    ]
 
 
 def candidate(chance: random.Random, version: int, peer: int) -> Candidate:
@@ -85,7 +99,9 @@ def beaten_on(step: Lost, mine: Candidate, theirs: Candidate) -> bool:
         return (me.originator or mine.router_id or mine.peer) > (they.originator or theirs.router_id or theirs.peer)
     if step is Lost.CLUSTER_LIST:
         return len(me.cluster_list) > len(they.cluster_list)
-    return mine.peer > theirs.peer
+    if step is Lost.PEER_ADDRESS:
+        return mine.peer > theirs.peer
+    return (me.path_id or 0) > (they.path_id or 0)
 
 
 STEPS: Final = (
@@ -100,8 +116,9 @@ STEPS: Final = (
     Lost.ROUTER_ID,
     Lost.CLUSTER_LIST,
     Lost.PEER_ADDRESS,
+    Lost.PATH_ID,
 )
-TIE_BREAKS: Final = {Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS}
+TIE_BREAKS: Final = {Lost.ROUTER_ID, Lost.CLUSTER_LIST, Lost.PEER_ADDRESS, Lost.PATH_ID}
 
 
 def by_the_rfc(contest: list[Candidate]) -> tuple[Candidate, dict[Candidate, Lost], set[Address | None]]:
@@ -121,7 +138,11 @@ def better(mine: Candidate, theirs: Candidate) -> bool:
     for step in STEPS:
         if beaten_on(step, mine, theirs) or beaten_on(step, theirs, mine):
             return beaten_on(step, theirs, mine)
-    raise AssertionError("two paths of one peer")
+    raise AssertionError("two paths of one peer with one identifier")
+
+
+def source(one: Candidate) -> tuple[Address, int]:
+    return one.peer, one.path.path_id or 0
 
 
 def by_groups(contest: list[Candidate]) -> Candidate:
@@ -158,9 +179,7 @@ def test_the_order_of_arrival_is_irrelevant(seed: int) -> None:
 def test_every_path_is_used_or_has_its_reason(seed: int) -> None:
     for contest in contests(seed):
         choice: Choice = choose(contest)
-        assert sorted([*choice.used, *(loser for loser, _ in choice.lost)], key=lambda c: c.peer) == sorted(
-            contest, key=lambda c: c.peer
-        )
+        assert sorted([*choice.used, *(loser for loser, _ in choice.lost)], key=source) == sorted(contest, key=source)
 
 
 def test_the_generated_contests_end_at_every_step_and_use_several_paths() -> None:

@@ -15,7 +15,7 @@ from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.export_policy import ExportInput, announceable, routes_for
 from bgpctl.core.bgp.import_policy import Policy, verdict
 from bgpctl.core.bgp.path import Path, RawAttribute
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.configuration import Filter, FilterRule, Peer, Role
 from bgpctl.core.cluster.encapsulation import Mode

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from bgpctl.core.bgp.path import AsSet, Path
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.net.addresses import Address, Asn
 
 DEFAULT_LOCAL_PREF: Final = 100

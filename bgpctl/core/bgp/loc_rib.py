@@ -21,7 +21,8 @@ from bgpctl.core.bgp.decision import Candidate, Choice, choose
 from bgpctl.core.bgp.import_policy import Judge, Policy
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
-from bgpctl.core.bgp.peer_table import PeerTable, Received
+from bgpctl.core.bgp.peer_table import PeerTable
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import router_id
 from bgpctl.core.cluster.ownership import BlockOwnership
@@ -199,14 +200,16 @@ def _chosen(
         candidate = _candidates(policy.session_policies[peer], item, costs)
         for prefix, outcome in item.outcomes.items() if among is None else item.outcomes.among(among):
             same_prefix: tuple[Outcome | OtherOutcome, ...] = (outcome, *outcome.others)
-            for judged in same_prefix:
-                if isinstance(judged.verdict, Rejection):
-                    path_id = judged.received.path.path_id
-                    rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, judged.verdict, path_id))
+            for item_outcome in same_prefix:
+                if isinstance(item_outcome.verdict, Rejection):
+                    path_id = item_outcome.received.path.path_id
+                    rejected.setdefault(prefix, []).append(RejectedPath(prefix, peer, item_outcome.verdict, path_id))
                 elif prefix in best:
-                    several.setdefault(prefix, [best[prefix].best]).append(candidate(judged.received, judged.verdict))
+                    several.setdefault(prefix, [best[prefix].best]).append(
+                        candidate(item_outcome.received, item_outcome.verdict)
+                    )
                 else:
-                    best[prefix] = Choice(candidate(judged.received, judged.verdict))
+                    best[prefix] = Choice(candidate(item_outcome.received, item_outcome.verdict))
     best.update((prefix, choose(paths)) for prefix, paths in several.items())
     rejections = {prefix: tuple(sorted(paths, key=_peer)) for prefix, paths in rejected.items()}
     return LocRib(

@@ -26,14 +26,14 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
-from bgpctl.core.bgp.path import Path
+from bgpctl.core.bgp.received import Received, updated_paths
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room
-from bgpctl.core.net.addresses import Address, Asn, Prefix
+from bgpctl.core.net.addresses import Address, Asn
 from bgpctl.core.net.replacing import replace
-from bgpctl.core.net.table import Table, in_shards
+from bgpctl.core.net.table import Table
 
 
 class TableState(enum.Enum):
@@ -51,35 +51,8 @@ class TableState(enum.Enum):
     DOWN = "down"
 
 
-class OtherPath(NamedTuple):
-    """Another path of a peer to the same prefix (RFC 7911)."""
-
-    path: Path
-    at_s: float
-
-
-class Received(NamedTuple):
-    """
-    A path with the time it was first received unchanged, in seconds of the agent's clock. Of a peer that sends several
-    to a prefix (RFC 7911) it is that of the lowest identifier, and `others` has the rest in their order.
-    """
-
-    path: Path
-    at_s: float
-    others: tuple[OtherPath, ...] = ()
-
-    @property
-    def each(self) -> tuple[Received, ...]:
-        """All paths of the peer to the prefix, each without others."""
-        if not self.others:
-            return (self,)
-        return (Received(self.path, self.at_s), *(Received(path, at_s) for path, at_s in self.others))
-
-
 _NO_PATHS: Final = Table[Received]()
 _USUAL_ROOM: Final = Room()
-MOST_PATHS: Final = 64
-"""Of more paths of one peer to a prefix those with the lowest identifiers are kept: what a peer can cost is bounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +302,11 @@ def completed(table: PeerTable, at_s: float) -> PeerTable:
 
 def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> PeerTable:
     """The table after one UPDATE; a path that is announced unchanged keeps its age."""
-    has_ids = _has_identifiers(update)
-    paths = _with_identified_paths(table, update, at_s) if has_ids else _updated_paths(table.paths, update, at_s)
+    paths = updated_paths(table.paths, update, at_s, unconfirmed=table.stale)
     if len(paths) > limit:
         return _over_limit(table, at_s)
     # A large table takes long to arrive, so the time without an UPDATE ends the wait for End-of-RIB.
-    by_id = (prefix for prefix, _ in update.withdrawn_paths)
+    by_id = (prefix for prefix, _ in update.withdrawn_paths if prefix not in paths)
     confirmed = (*update.withdrawn, *by_id, *(path.prefix for path in update.announced)) if table.stale else ()
     unconfirmed = table.stale.changed({}, gone=confirmed)
     expires_s = table.expires_s
@@ -343,55 +315,6 @@ def with_update(table: PeerTable, update: Update, at_s: float, limit: int) -> Pe
         latest_s = math.inf if ends_by_itself else table.since_s + _SYNC_MOST_S
         expires_s = min(at_s + SYNC_S, latest_s)
     return replace(table, paths=paths, stale=unconfirmed, expires_s=expires_s)
-
-
-def _has_identifiers(update: Update) -> bool:
-    """A session has them in all its UPDATEs of a family, or in none."""
-    return bool(update.withdrawn_paths) or bool(update.announced and update.announced[0].path_id is not None)
-
-
-def _with_identified_paths(table: PeerTable, update: Update, at_s: float) -> Table[Received]:
-    """
-    The paths by their identifiers (RFC 7911, section 3). While a whole table is awaited, the first path to a prefix
-    takes the place of all that were there before: identifiers of an earlier session mean nothing.
-    """
-    of_prefix: dict[Prefix, dict[int, Path | None]] = {}
-    for prefix, path_id in update.withdrawn_paths:
-        of_prefix.setdefault(prefix, {})[path_id] = None
-    for path in update.announced:
-        of_prefix.setdefault(path.prefix, {})[path.path_id or 0] = path
-    left = table.paths.changed({}, gone=update.withdrawn)
-    found: dict[Prefix, Received] = {}
-    gone: list[Prefix] = []
-    for prefix, changes in of_prefix.items():
-        before = None if prefix in table.stale else left.get(prefix)
-        known = {item.path.path_id or 0: item for item in before.each} if before else {}
-        for path_id, change in changes.items():
-            if change is None:
-                known.pop(path_id, None)
-            elif path_id not in known or known[path_id].path != change:
-                known[path_id] = Received(change, at_s)
-        kept = [known[path_id] for path_id in sorted(known)[:MOST_PATHS]]
-        if kept:
-            others = tuple(OtherPath(item.path, item.at_s) for item in kept[1:])
-            found[prefix] = Received(kept[0].path, kept[0].at_s, others)
-        else:
-            gone.append(prefix)
-    return left.changed(found, gone)
-
-
-def _updated_paths(before: Table[Received], update: Update, at_s: float) -> Table[Received]:
-    left = before.changed({}, gone=update.withdrawn)
-    # Of two for a prefix the last counts.
-    announced = {path.prefix: path for path in update.announced}
-    known = dict(left.among(in_shards(announced))) if left else {}
-    return left.changed(
-        {
-            prefix: Received(path, at_s)
-            for prefix, path in announced.items()
-            if prefix not in known or known[prefix].path != path
-        }
-    )
 
 
 def _over_limit(table: PeerTable, at_s: float) -> PeerTable:

@@ -25,6 +25,18 @@ def replace(value: T, **changes: object) -> T:
     return new
 
 
+def maker(kind: type[T]) -> Callable[..., T]:
+    """
+    A function that makes such a dataclass, which has slots and no `__post_init__`, of all its fields in their order: in
+    half the time of its `__init__`.
+    """
+    names = [item.name for item in fields(cast(Any, kind))]
+    lines = [f"    set_{name}(new, {name})" for name in names]
+    known = {"make": object.__new__, "kind": kind, **{f"set_{name}": getattr(kind, name).__set__ for name in names}}
+    exec("\n".join([f"def made({', '.join(names)}):", "    new = make(kind)", *lines, "    return new"]), known)  # noqa: S102
+    return cast(Callable[..., T], known["made"])
+
+
 @cache
 def _copying(kind: type, changed: tuple[str, ...]) -> Callable[[Any, Mapping[str, object]], Any]:
     """A function of its own for each kind and each choice of fields: a loop over fields is slower."""

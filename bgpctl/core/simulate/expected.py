@@ -19,7 +19,7 @@ from bgpctl.core.bgp.import_policy import Policy
 from bgpctl.core.bgp.loc_rib import Decision, select
 from bgpctl.core.bgp.next_hop_cost import NextHopCosts
 from bgpctl.core.bgp.path import Path
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent

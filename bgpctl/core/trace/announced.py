@@ -19,7 +19,7 @@ from bgpctl.core.bgp.export_policy import Announceable, ExportInput, announceabl
 from bgpctl.core.bgp.filters import Subject, on_export
 from bgpctl.core.bgp.import_policy import Policy, verdict
 from bgpctl.core.bgp.path import Attributes, Path
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.session_policy import SessionPolicy
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.cluster.configuration import Backend, Node

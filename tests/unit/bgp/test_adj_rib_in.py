@@ -9,7 +9,8 @@ import pytest
 from bgpctl.core.bgp import adj_rib_in
 from bgpctl.core.bgp.adj_rib_in import AdjRibIn
 from bgpctl.core.bgp.path import Path
-from bgpctl.core.bgp.peer_table import MOST_PATHS, SYNC_S, TableState
+from bgpctl.core.bgp.peer_table import SYNC_S, TableState
+from bgpctl.core.bgp.received import MOST_PATHS
 from bgpctl.core.bgp.speaker import DownKind, SessionDown, SessionOpened, Update
 from bgpctl.core.net.addresses import Address, Asn, Prefix
 from tests.cluster import path
@@ -427,8 +428,11 @@ def test_of_an_earlier_session_no_identifier_stays() -> None:
     tables = adj_rib_in.session_down(tables, SessionDown(PEER, "closing connection", notified=False), 10.0)
     tables = adj_rib_in.session_up(tables, PEER, 11.0)
     assert of_one(tables) == {1: PEER, 2: OTHER}
+    tables = adj_rib_in.updated(tables, Update(PEER, withdrawn_paths=((ONE, 1),)), 12.0)
+    assert of_one(tables) == {2: OTHER}
+    assert prefixes(adj_rib_in.complete(tables, PEER, 13.0)) == set()
     tables = adj_rib_in.updated(tables, Update(PEER, (identified(9),)), 12.0)
-    assert of_one(tables) == {9: PEER}
+    assert of_one(adj_rib_in.complete(tables, PEER, 13.0)) == {9: PEER}
 
 
 def test_the_number_of_paths_to_a_prefix_is_bounded() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bgpctl.core.bgp.decision import Candidate, Lost, choose
 from bgpctl.core.bgp.path import AsSet
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.net.addresses import Address, Asn
 from tests.cluster import path
 

@@ -13,7 +13,7 @@ from bgpctl.core.bgp.export_policy import ExportInput, announceable, routes_for,
 from bgpctl.core.bgp.filters import NORMAL_LOCAL_PREF, local_pref
 from bgpctl.core.bgp.import_policy import GRACEFUL_SHUTDOWN, Policy
 from bgpctl.core.bgp.path import AsSet, Attributes, Path, RawAttribute
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, MESSAGE_BYTES, Room, encode, fits
 from bgpctl.core.cluster.configuration import Advertisement, Filter, FilterRule, NextHopMode, Peer

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bgpctl.core.bgp.decision import Candidate, Choice
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.cluster import encapsulation
 from bgpctl.core.cluster.allocations import TunnelAddress
 from bgpctl.core.cluster.configuration import Backend, Pool

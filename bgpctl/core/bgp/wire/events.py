@@ -25,7 +25,10 @@ from bgpctl.core.bgp.wire.attributes import (
 )
 from bgpctl.core.bgp.wire.message import Announcement, PathAttributes, Segment, SegmentKind, UpdateMessage
 from bgpctl.core.net.addresses import Address, Asn
+from bgpctl.core.net.replacing import maker
 
+_PATH: Final = maker(Path)
+"""There are as many as prefixes."""
 _COMMUNITIES: Final = frozenset({COMMUNITY, EXTENDED_COMMUNITIES, LARGE_COMMUNITY})
 
 
@@ -55,7 +58,7 @@ def _paths(item: Announcement) -> Iterator[Path]:
     as_path, passed_on = _as_path(attributes.as_path), _passed_on(attributes) if _has_more(attributes) else ()
     partial = tuple(sorted(attributes.partial & _COMMUNITIES)) if attributes.partial else ()
     for prefix, path_id in zip(item.nlri.prefixes, item.nlri.path_ids or repeat(None), strict=False):
-        yield Path(
+        yield _PATH(
             prefix,
             next_hop,
             as_path,

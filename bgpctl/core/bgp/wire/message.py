@@ -102,10 +102,9 @@ class Aggregator(NamedTuple):
     router_id: Address
 
 
-@dataclass(frozen=True, slots=True)
-class PathAttributes:
+class PathAttributes(NamedTuple):
     """
-    The path attributes of an UPDATE after all error handling, next hops aside.
+    The path attributes of an UPDATE after all error handling, next hops aside. A tuple, since each UPDATE has one.
 
     Attributes:
         origin: "igp", "egp" or "incomplete".
