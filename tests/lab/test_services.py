@@ -136,21 +136,23 @@ def changes(lab: Lab, router: str) -> Iterator[list[str]]:
     seen: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as monitor:
         assert monitor.stdout is not None
-        yield seen
-        # All that happened before this is in the pipe.
-        ip(lab, router, "route", "add", "blackhole", "198.51.100.1/32")
-        for line in monitor.stdout:
-            if "198.51.100.1" in line:
-                break
-            if ADDRESS in line:
-                seen.append(line.strip())
-        monitor.terminate()
+        try:
+            yield seen
+            # All that happened before this is in the pipe.
+            ip(lab, router, "route", "add", "blackhole", "198.51.100.1/32")
+            for line in monitor.stdout:
+                if "198.51.100.1" in line:
+                    break
+                if ADDRESS in line:
+                    seen.append(line.strip())
+        finally:
+            monitor.terminate()
 
 
 def service(lab: Lab, node: str) -> dict[str, object]:
-    """The node's own instance, as its agent has it."""
+    """The node's own instance of web, as its agent has it."""
     rows = lab.read(node, "services")["services"]
-    return next(row for row in rows if row["node"] == node)
+    return next(row for row in rows if (row["service"], row["node"]) == ("web", node))
 
 
 def test_an_instance_that_fails_is_withdrawn_and_no_packet_is_lost(lab_of: Callable[[str], Lab]) -> None:
