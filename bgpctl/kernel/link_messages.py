@@ -30,6 +30,7 @@ _PACKAGE: Final = "pyroute2"
 _NLM_F_EXCL: Final = 0x200
 _IFF_UP: Final = 1
 _IFA_F_NODAD: Final = 2
+_RT_SCOPE_HOST: Final = 254
 _HEADER_BYTES: Final = 16
 _PLAIN: Final = ("ifname", "mtu", "address", "ifalias")
 _STATES: Final = {"up": _IFF_UP, "down": 0}
@@ -58,7 +59,7 @@ def remove_link_named(name: str) -> Request:
 def add_address(index: int, address: InterfaceAddress, protocol: int = 0) -> Request:
     """
     Add an address to the link with this interface index, EEXIST if it is there; usable at once. `protocol` marks it
-    (IFA_PROTO, since Linux 5.18; earlier kernels ignore the mark).
+    (IFA_PROTO, since Linux 5.18; earlier kernels ignore the mark) as one that the node has in common with others.
     """
     return Request(RTM_NEWADDR, NLM_F_CREATE | _NLM_F_EXCL, _address(index, address, protocol))
 
@@ -110,6 +111,9 @@ def _address(index: int, address: InterfaceAddress, protocol: int = 0) -> bytes:
         attributes.append(("IFA_PROTO", protocol))
     # IPv6 would first run duplicate address detection, for a second or more.
     header = {"family": FAMILY[version], "prefixlen": address.length, "index": index}
+    if protocol:
+        # Found by packets as any, and never chosen as their source (inet_select_addr): others have it too.
+        header["scope"] = _RT_SCOPE_HOST
     _, of_address = _classes()
     return _packed(of_address, header | ({"flags": _IFA_F_NODAD} if version == 6 else {}), attributes)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from bgpctl.core.dataplane.effects import Op, Remove
+from bgpctl.core.dataplane.effects import Op, Put, Remove
 from bgpctl.core.dataplane.plan import NOT_WANTED
 from bgpctl.core.net.addresses import (
     Address,
@@ -22,6 +22,7 @@ from bgpctl.core.net.addresses import (
     Vni,
 )
 from bgpctl.core.net.objects import (
+    PROTOCOL,
     FdbEntry,
     KernelObject,
     Link,
@@ -193,6 +194,17 @@ def test_removed_objects_are_gone(rig: Rig) -> None:
     for obj in reversed(everything):
         remove(rig.kernel, obj)
         assert missing(rig.kernel, obj) == {obj}
+
+
+def test_an_address_of_ours_on_a_foreign_link_is_known_by_its_mark_and_no_other_is_ours(rig: Rig) -> None:
+    ours = [LinkAddress("lo", InterfaceAddress.parse(text), PROTOCOL) for text in ("192.0.2.80/32", "2001:db8::80/128")]
+    theirs = LinkAddress("lo", InterfaceAddress.parse("192.0.2.99/32"))
+    rig.other_program(Put(theirs, NOT_WANTED))
+    put(rig.kernel, *ours)
+    assert missing(rig.kernel, *ours, theirs) == set()
+    assert {item for item in rig.kernel.observe().owned() if isinstance(item, LinkAddress)} == {*ours}
+    remove(rig.kernel, *ours)
+    assert missing(rig.kernel, *ours, theirs) == {*ours}
 
 
 def test_removing_what_is_absent_is_no_failure(rig: Rig) -> None:

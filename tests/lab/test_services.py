@@ -136,21 +136,23 @@ def changes(lab: Lab, router: str) -> Iterator[list[str]]:
     seen: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as monitor:
         assert monitor.stdout is not None
-        yield seen
-        # All that happened before this is in the pipe.
-        ip(lab, router, "route", "add", "blackhole", "198.51.100.1/32")
-        for line in monitor.stdout:
-            if "198.51.100.1" in line:
-                break
-            if ADDRESS in line:
-                seen.append(line.strip())
-        monitor.terminate()
+        try:
+            yield seen
+            # All that happened before this is in the pipe.
+            ip(lab, router, "route", "add", "blackhole", "198.51.100.1/32")
+            for line in monitor.stdout:
+                if "198.51.100.1" in line:
+                    break
+                if ADDRESS in line:
+                    seen.append(line.strip())
+        finally:
+            monitor.terminate()
 
 
 def service(lab: Lab, node: str) -> dict[str, object]:
-    """The node's own instance, as its agent has it."""
+    """The node's own instance of web, as its agent has it."""
     rows = lab.read(node, "services")["services"]
-    return next(row for row in rows if row["node"] == node)
+    return next(row for row in rows if (row["service"], row["node"]) == ("web", node))
 
 
 def test_an_instance_that_fails_is_withdrawn_and_no_packet_is_lost(lab_of: Callable[[str], Lab]) -> None:
@@ -208,3 +210,40 @@ def test_the_end_of_an_agent_withdraws_nothing_and_cleanup_does(lab_of: Callable
         time_in_both(lab, {"10.0.0.2"})
         assert ADDRESS not in ip(lab, "a1", "address", "show", "dev", "lo")
     assert answers
+
+
+def test_a_workload_is_an_instance_that_the_node_of_its_block_announces(lab_of: Callable[[str], Lab]) -> None:
+    lab = lab_of("services")
+    with workload_server(lab):
+        wait_until(lambda: "nhid" in ip(lab, "a3", "route", "show", "192.0.2.81/32"), within_s=30.0)
+        answer = ("ip", "netns", "exec", lab.names.of("web-a3"), sys.executable, "-c", ASK)
+        assert subprocess.run(answer, capture_output=True, text=True, check=True).stdout == "web-a1\n"
+        assert "via 10.244.1.10" in ip(lab, "a1", "route", "show", "192.0.2.81/32")
+    wait_until(lambda: ip(lab, "a3", "route", "show", "192.0.2.81/32") == "", within_s=30.0)
+
+
+ASK: Final = """
+import socket
+with socket.create_connection(("192.0.2.81", 8080), 5) as connection:
+    print(connection.recv(100).decode())
+"""
+ANSWER: Final = """
+import socket
+with socket.create_server(("0.0.0.0", 8080)) as server:
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"web-a1")
+"""
+
+
+@contextmanager
+def workload_server(lab: Lab) -> Iterator[None]:
+    """A server in the workload web-a1, which has the service's address beside its own."""
+    ip(lab, "web-a1", "address", "add", "192.0.2.81/32", "dev", "lo")
+    server = netns.spawn(lab.names.of("web-a1"), (sys.executable, "-c", ANSWER), lab.directory / "server-api.log")
+    try:
+        yield
+    finally:
+        server.kill()
+        server.wait()

@@ -25,6 +25,7 @@ from bgpctl.core.agent.events import (
     Probed,
     RefreshRequested,
     SelfCheckMismatch,
+    ServicesJudged,
     Woken,
 )
 from bgpctl.core.agent.proofs import PathVerdict
@@ -40,18 +41,20 @@ from bgpctl.core.bgp.speaker import (
     SessionUp,
     Update,
 )
-from bgpctl.core.cluster.configuration import Backend
+from bgpctl.core.cluster.configuration import Backend, Check, Service
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.problems import Place, Problem
 from bgpctl.core.dataplane.drift import Mismatch
 from bgpctl.core.dataplane.effects import Failure, Put
 from bgpctl.core.dataplane.plan import NOT_WANTED
-from bgpctl.core.net.addresses import Asn, Prefix
+from bgpctl.core.net.addresses import Address, Asn, Prefix
 from bgpctl.core.net.dataplane import Dataplane
 from bgpctl.core.net.objects import NextHop
 from bgpctl.core.proof.note import Difference
 from bgpctl.core.proof.paths import member_paths
 from bgpctl.core.proof.verdict import Proof, Verdict
+from bgpctl.core.services.health import Status
+from bgpctl.core.services.health import Verdict as HealthVerdict
 from bgpctl.core.trace.firewall import Stop
 from tests.cluster import bare_kernel, derived, member, path, two_racks
 from tests.stories.mesh import B1
@@ -122,11 +125,15 @@ events: st.SearchStrategy[Event] = st.one_of(
 WITHOUT_BGP: Final = two_racks(vxlan=Mode.ALWAYS, backend=Backend.VXLAN)
 HOP: Final = NextHop(0x42000009, "eth0", B1, onlink=True)
 BLOCK: Final = Prefix.parse("10.244.3.0/26")
+WEB: Final = Service("web", Address.parse("192.0.2.80"), Check(tcp=80), nodes=("a1", "a2"))
 EVENTS: Final[tuple[Event, ...]] = (
     IntentLoaded(INTENT),
     IntentLoaded(WITHOUT_BGP),
     IntentLoaded(replace(INTENT, mesh=False)),
     IntentLoaded(replace(INTENT, nodes=INTENT.nodes[1:])),
+    IntentLoaded(replace(INTENT, services=(WEB,))),
+    ServicesJudged((HealthVerdict("web", WEB.address, Status.UP, 1.0),)),
+    ServicesJudged((HealthVerdict("web", WEB.address, Status.DOWN, 2.0, "connection refused"),)),
     IntentRejected((Problem(Place("cluster.yaml", 1, 1), "pools", "wrong", "rule"),)),
     KernelChanged(),
     KernelLost("the netlink socket is gone"),

@@ -47,6 +47,7 @@ CONCERNED: Final[Mapping[type[agent.Event], frozenset[str]]] = {
     agent.ForwardingJudged: frozenset({"proofs"}),
     agent.Woken: frozenset({"bgp", "kernel"}),
     agent.SelfCheckMismatch: frozenset({"kernel"}),
+    agent.ServicesJudged: frozenset({"bgp", "services"}),
     speaker.SpeakerConfigRejected: frozenset({"bgp"}),
     speaker.PeerConnecting: frozenset({"intent", "bgp"}),
     **dict.fromkeys(

@@ -139,8 +139,12 @@ def _announced(intent: Intent, destination: Address) -> Prefix:
 
 
 def _with_borrowed(intent: Intent, node: Node, kernel: Dataplane) -> Dataplane:
-    """With a route to each borrowed address that stands for its workload's, as that to a block does for all of them."""
-    return kernel.put(Route(prefix, RouteType.BLACKHOLE) for prefix in intent.borrowed_by(node))
+    """
+    With a route to each borrowed address, and to each service of a workload, that stands for the workload's, as that to
+    a block does for all of them.
+    """
+    services = (item.prefix for item in intent.services_of(node) if item.workloads)
+    return kernel.put(Route(prefix, RouteType.BLACKHOLE) for prefix in (*intent.borrowed_by(node), *services))
 
 
 def _without_missing(
