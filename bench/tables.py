@@ -162,7 +162,7 @@ def forwarding(record: Record) -> str:
 
 
 def filters(record: Record) -> str:
-    """What the filters cost."""
+    """The price of the filters."""
     head = ["", "packets a second, without", "with", "CPU a packet, without", "with", "more CPU"]
     lines = [
         [

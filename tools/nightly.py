@@ -58,7 +58,7 @@ PARTS: Final = (
     ),
     Part("edits", f"{PYTEST} tests/lab/test_apply.py -k sessions_and_pairs", 12, {"BGPCTL_TEST_EDITS": "30"}),
     Part("etcd", f"{PYTEST} -s tests/nightly/test_etcd_faults.py", 6),
-    Part("ipam", f"{PYTEST} -s tests/nightly/test_ipam.py", 18),
+    Part("ipam", f"{PYTEST} -s tests/nightly/test_ipam.py", 14),
     Part(
         "podman",
         f"tools/system-packages podman; {PYTEST} tests/nightly/test_podman.py",
@@ -85,18 +85,18 @@ PARTS: Final = (
         {"BGPCTL_TEST_CONTAINERS": "200"},
     ),
     Part("packets", f"{PYTEST} tests/nightly/test_packet_cases.py tests/nightly/test_mtu_discovery.py", 14),
-    Part("healthy", f"{PYTEST} tests/nightly/test_healthy.py", 18, {"BGPCTL_TEST_HEALTHY": "500"}),
+    Part("healthy", f"{PYTEST} tests/nightly/test_healthy.py", 14, {"BGPCTL_TEST_HEALTHY": "500"}),
     Part("damage", f"{PYTEST} tests/nightly/test_damage.py", 5, {"BGPCTL_TEST_DAMAGES": "200"}),
     Part("docs", "make docs", 4),
     Part(
         "packages",
         f"tools/system-packages release && make release && {PYTEST} tests/bare/test_package.py "
         "tests/nightly/test_pages.py tests/unit/test_ansible.py",
-        40,
+        36,
         {"BGPCTL_TEST_PACKAGE": "1"},
     ),
     Part("bench", "make bench", 8, {"QUICK": "1", "FORCE": "1"}),
-    Part("bench-switch", "make bench-switch", 65, {"PPS": "200"}),
+    Part("bench-switch", "make bench-switch", 59, {"PPS": "200"}),
 )
 
 

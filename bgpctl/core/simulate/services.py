@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from bgpctl.core.bgp.decision import Candidate, Choice
 from bgpctl.core.bgp.path import Path
-from bgpctl.core.bgp.peer_table import Received
+from bgpctl.core.bgp.received import Received
 from bgpctl.core.cluster.configuration import Node
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.net.addresses import Address
