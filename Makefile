@@ -72,14 +72,15 @@ test-newest:                    ## `make check` with the newest versions in rang
 always:
 
 # Three parts that take about as long, side by side, because all wait most of the time.
-OTHER_LABS := $(patsubst %,tests/lab/test_%.py,apply asked etcd map other_switches packet_cases service)
+OTHER_LABS := $(patsubst %,tests/lab/test_%.py,apply asked other_switches packet_cases service)
+STORE_LABS := $(patsubst %,tests/lab/test_%.py,claimed_blocks etcd join map services)
 test-labs test-others test-pages: setup
 test-labs:
-	@$(BIN)/pytest --quiet --durations=5 tests/lab $(addprefix --ignore=,$(OTHER_LABS))
+	@$(BIN)/pytest --quiet --durations=5 tests/lab $(addprefix --ignore=,$(OTHER_LABS) $(STORE_LABS))
 test-others:
 	@$(BIN)/pytest --quiet --durations=5 tests/interop tests/ui $(OTHER_LABS)
 test-pages:
-	@$(BIN)/pytest --quiet --durations=5 tests/docs tests/docker
+	@$(BIN)/pytest --quiet --durations=5 tests/docs tests/docker $(STORE_LABS)
 
 # An emulated node that has to wait for its processor proves no tunnel in time, so the invariants take only what it leaves.
 test-invariants: setup
@@ -126,7 +127,7 @@ bench: setup                    ## every measurement beside BIRD, FRR, GoBGP and
 	@tools/bench-python -m bench.run
 
 # One measurement alone; each is described at the beginning of its module, with the variables that change it.
-ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-change bench-edit bench-simulate bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-asked bench-encapsulation bench-proof
+ALONE := bench-live bench-reflector bench-node bench-usable bench-fifty bench-forwarding bench-filters bench-change bench-edit bench-simulate bench-fib bench-bgp bench-bgp-idle bench-repair bench-mirror bench-asked bench-encapsulation bench-proof
 .PHONY: $(ALONE)
 $(ALONE): bench-%: setup
 	@tools/system-packages test

@@ -91,11 +91,11 @@ PARTS: Final = (
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
     Part("asked", "bench.asked", 80, 0),
     Part("proof", "bench.proof", 0, 0),
-    Part("mirror", "bench.mirror", 125, 0, {"ROUTES": "50000"}),
+    Part("mirror", "bench.mirror", 145, 0, {"ROUTES": "50000"}),
     Part(
         "encapsulation",
         "bench.switch",
-        170,
+        150,
         25,
         {"PPS": "500"},
         {"PPS": "100", "ONLY": "one-rack", "STOPS": "2", "NAIVE": "0"},
