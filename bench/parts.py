@@ -83,15 +83,15 @@ PARTS: Final = (
     Part(
         "bgp-idle",
         "bench.bgp_idle",
-        70,
+        60,
         15,
         {"ROUNDS": "1", "SECONDS": "15"},
         {"PEERS": "20", "ROUNDS": "1", "SECONDS": "3"},
     ),
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
-    Part("asked", "bench.asked", 80, 0),
+    Part("asked", "bench.asked", 70, 0),
     Part("proof", "bench.proof", 0, 0),
-    Part("mirror", "bench.mirror", 145, 0, {"ROUTES": "50000"}),
+    Part("mirror", "bench.mirror", 165, 0, {"ROUTES": "50000"}),
     Part(
         "encapsulation",
         "bench.switch",
