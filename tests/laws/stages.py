@@ -24,6 +24,7 @@ from bgpctl.core.bgp.peer_table import PeerTable
 from bgpctl.core.bgp.received import Received
 from bgpctl.core.bgp.sessions import speaker_config
 from bgpctl.core.bgp.wire.encode import EXTENDED_MESSAGE_BYTES, Room
+from bgpctl.core.cluster.configuration import Check, Service
 from bgpctl.core.cluster.encapsulation import Mode
 from bgpctl.core.cluster.intent import Intent
 from bgpctl.core.cluster.ownership import BlockOwnership
@@ -134,7 +135,7 @@ _INPUTS: Final[Mapping[type, str]] = {
     LearnedInput: "pools versions names",
     MembersInput: "intent node versions",
     ResolutionInput: "site hop_sets",
-    export_policy.PeerExportInput: "policy link_of draining extended room",
+    export_policy.PeerExportInput: "policy link_of draining extended room services",
 }
 ENTRIES: Final[Mapping[Any, str]] = {
     VerdictInput: "paths",
@@ -197,6 +198,7 @@ def alone() -> Iterator[tuple[str, object, object]]:
     yield from _policies()
     yield from _links()
     yield from _rooms()
+    yield from _services()
 
 
 _HERE: Final = "a1"
@@ -320,6 +322,20 @@ def _rooms() -> Iterator[tuple[str, object, object]]:
     exported = ExportInput(policy, paths, lambda _: None, draining=False, accepts={})
     earlier = export_policy.routes_for(exported, router, None, Room(EXTENDED_MESSAGE_BYTES))
     yield "room", export_policy.routes_for(exported, router, earlier).routes, routes_for(exported, router).routes
+
+
+def _services() -> Iterator[tuple[str, object, object]]:
+    """The routes for a router once an instance of this node is well."""
+    service = Service("web", Address.parse("192.0.2.1"), Check(tcp=80), nodes=(_HERE,))
+    policy, paths = _policy(replace(INTENTS[0], services=(service,))), announceable(Table())
+    router, by_no_link = policy.session_policies[TOR], dict[Prefix, str]().get
+    ill, well = (
+        ExportInput(policy, paths, by_no_link, draining=False, accepts={}, services=services)
+        for services in ((), (service,))
+    )
+    earlier, anew = export_policy.routes_for(ill, router), routes_for(well, router).routes
+    assert service.prefix in anew
+    yield "services", export_policy.routes_for(well, router, earlier).routes, anew
 
 
 def _policy(intent: Intent) -> Policy:

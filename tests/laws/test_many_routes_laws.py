@@ -128,6 +128,7 @@ routes = st.builds(
     st.sampled_from([METRIC, 0, 7]),
     st.sampled_from([MAIN_TABLE, 1000, LOCAL_TABLE]),
     st.sampled_from([PROTOCOL, 4]),
+    st.sampled_from([0, 0, 1380]),
 )
 """Few of them alike."""
 
