@@ -216,8 +216,9 @@ class LinuxKernel(Kernel):
             scene = self._scene(kind for kind, _ in groups)
             for kind, group in groups:
                 if issubclass(kind, Batched):
+                    unset = kind is Route and route_metrics.may_be_taken_over(group, self._present_routes())
                     for start in range(0, len(group), CHUNK):
-                        failures += self._batch(group[start : start + CHUNK], kind, scene)
+                        failures += self._batch(group[start : start + CHUNK], kind, scene, unset=unset)
                     continue
                 for op in group:
                     failures += self._single(op, scene)
@@ -249,8 +250,7 @@ class LinuxKernel(Kernel):
         routes = sum(len(group) for kind, group in by_kind(ops) if kind is Route)
         return self._watch.acting(dumping_routes=routes > few)
 
-    def _batch(self, ops: Sequence[Op], kind: type, scene: Scene) -> Iterator[Failure]:
-        unset = kind is Route and route_metrics.may_be_taken_over(ops, self._present_routes())
+    def _batch(self, ops: Sequence[Op], kind: type, scene: Scene, *, unset: bool) -> Iterator[Failure]:
         run = runs.run_of(kind, ops, scene.indexes, unset=unset) if self._emulation is None else None
         if run:
             yield from refused(ops, self._netlink.request_run(run))

@@ -11,7 +11,8 @@ Refuses to know: why a route has an MTU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from bgpctl.core.dataplane.effects import Op
 from bgpctl.core.dataplane.ops import RouteOps
@@ -21,9 +22,13 @@ from bgpctl.core.net.table import shard_of
 
 
 def may_be_taken_over(ops: Sequence[Op], present: RouteSet) -> bool:
-    """True if a route in the shards of these has an MTU, so that one without could get it."""
-    if not present:
-        return False
+    """
+    True if one of these routes has an MTU, or one in their shards has, so that a route without could get it. Asked once
+    for all that are put together: they come in no order, so any few of them would be near all others.
+    """
     routes = ops.routes if isinstance(ops, RouteOps) else [op.object for op in ops if isinstance(op.object, Route)]
-    shards = {shard_of(route.prefix) for route in routes}
-    return any(route.mtu_bytes for key in shards for route in present.shards.get(key, ()))
+    there: Iterable[Route] = present
+    if len(routes) <= len(present.shards):
+        near = {shard_of(route.prefix) for route in routes}
+        there = chain.from_iterable(present.shards.get(key, ()) for key in near)
+    return any(route.mtu_bytes for route in chain(routes, there))
