@@ -379,9 +379,9 @@ def test_what_others_do_to_routes_while_many_of_ours_change_is_seen_and_after_th
     watching.observe()
     batch = LinuxKernel._batch
 
-    def and_another(*arguments: Any) -> Iterator[Failure]:
+    def and_another(*arguments: Any, unset: bool) -> Iterator[Failure]:
         shell("route replace 203.0.113.0/24 via 10.0.0.9")
-        return batch(*arguments)
+        return batch(*arguments, unset=unset)
 
     blocks = [Route(Prefix(4, (10 << 24) + number * 64, 26), RouteType.BLACKHOLE) for number in range(2000)]
     with monkeypatch.context() as patch:
@@ -419,7 +419,7 @@ def test_the_echo_of_many_routes_of_ours_is_not_asked_for(
 def test_routes_are_reported_again_after_many_of_ours_could_not_be_sent(
     watching: LinuxKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lost(*_: object) -> Iterator[Failure]:
+    def lost(*_: object, **__: object) -> Iterator[Failure]:
         raise Unavailable("the socket is gone")
 
     bell = Bell()
