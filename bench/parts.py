@@ -54,7 +54,7 @@ PARTS: Final = (
     Part(
         "usable",
         "bench.usable",
-        400,
+        530,
         40,
         {"CONVERGED_WITHIN_S": "200"},
         {"CASES": "4/mesh", "ROUTES": "1000", "CHANGES": "5"},
@@ -67,10 +67,10 @@ PARTS: Final = (
         {"ROUNDS": "1", "SECONDS": "10"},
         {"ROUNDS": "1", "SECONDS": "2", "PEERS": "3"},
     ),
-    Part("fifty", "bench.fifty", 90, 0, {}, {"TOPOLOGY": "reflectors"}),
-    Part("change", "bench.change", 80, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
-    Part("edit", "bench.edit", 80, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
-    Part("simulate", "bench.simulate", 45, 5, {}, {"SIZES": "100"}),
+    Part("fifty", "bench.fifty", 75, 0, {}, {"TOPOLOGY": "reflectors"}),
+    Part("change", "bench.change", 40, 10, {}, {"SIZES": "1000 10000", "REFLECTORS": "1000/20", "CHANGES": "3"}),
+    Part("edit", "bench.edit", 60, 10, {"EDITS": "3"}, {"SIZES": "100 1000", "EDITS": "2"}),
+    Part("simulate", "bench.simulate", 40, 5, {}, {"SIZES": "100"}),
     Part(
         "fib",
         "bench.fib",
@@ -79,7 +79,7 @@ PARTS: Final = (
         {"ROUTES": "100000", "GATEWAYS": "5000", "ROUNDS": "2"},
         {"ROUTES": "10000", "GATEWAYS": "500", "ROUNDS": "1"},
     ),
-    Part("bgp", "bench.bgp", 85, 25, {"ROUNDS": "1"}, {"ROUTES": "5000", "ROUNDS": "1"}),
+    Part("bgp", "bench.bgp", 60, 25, {"ROUNDS": "1"}, {"ROUTES": "5000", "ROUNDS": "1"}),
     Part(
         "bgp-idle",
         "bench.bgp_idle",
@@ -89,7 +89,7 @@ PARTS: Final = (
         {"PEERS": "20", "ROUNDS": "1", "SECONDS": "3"},
     ),
     Part("repair", "bench.repair", 45, 15, {}, {"TRIES": "20"}),
-    Part("asked", "bench.asked", 70, 0),
+    Part("asked", "bench.asked", 45, 0),
     Part("proof", "bench.proof", 0, 0),
     Part("mirror", "bench.mirror", 165, 0, {"ROUTES": "50000"}),
     Part(
