@@ -3,8 +3,7 @@ The resolver's sockets: UDP and TCP at the addresses that workloads ask at.
 
 What is known is answered at once. What other resolvers have to be asked for is left to some threads, of which each
 workload has its share: with too many such questions the next ones fail, and those about workloads are answered all the
-same. Connections are bounded in
-number, in all and for each workload, and in the time that they may take.
+same. Connections are bounded in number, in all and for each workload, and in the time that they may take.
 
 Refuses to know: what is answered, where names come from.
 """
