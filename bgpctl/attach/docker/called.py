@@ -10,10 +10,7 @@ Refuses to know: DNS.
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +19,7 @@ from bgpctl.attach.docker import engine
 from bgpctl.attach.docker.driver import Driver
 from bgpctl.attach.docker.engine import Called, NoAnswer
 from bgpctl.attach.docker.messages import Rejected
+from bgpctl.attach.docker.waiting import Waiting
 from bgpctl.attach.ledger_file import LedgerUnusable
 from bgpctl.core.ipam.ledger import Workload
 from bgpctl.core.ipam.names import ALIASES, CONTAINER, NETWORK
@@ -39,45 +37,20 @@ def labels_of(found: Called) -> Mapping[str, str]:
     return {key: value for key, value in names.items() if value}
 
 
-@dataclass(slots=True)
 class Calling:
     """Notes names. Any thread may add; one notes. `docker` is the path of Docker's socket."""
 
-    driver: Driver
-    docker: Path
-    _waiting: dict[str, float] = field(default_factory=dict)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _ended: bool = False
+    def __init__(self, driver: Driver, docker: Path) -> None:
+        self.driver = driver
+        self.docker = docker
+        self._waiting = Waiting[None](self._note, _PAUSE_S, _GIVEN_UP_S)
+        self.end = self._waiting.end
+        self.run = self._waiting.run
 
     def add(self, workload: Workload) -> None:
         """Have the names of a workload noted as soon as Docker has them."""
         if workload.endpoint:
-            with self._changed:
-                self._waiting[workload.endpoint.id] = time.monotonic() + _GIVEN_UP_S
-                self._changed.notify_all()
-
-    def end(self) -> None:
-        """Have `run` return."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def run(self) -> None:
-        """Note names, until the end."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._waiting)
-                if self._ended:
-                    return
-                waiting = dict(self._waiting)
-            done = self._note(waiting)
-            with self._changed:
-                for endpoint, until_s in waiting.items():
-                    is_over = endpoint in done or time.monotonic() > until_s
-                    if is_over and self._waiting.get(endpoint) == until_s:
-                        del self._waiting[endpoint]
-                if self._waiting and not self._ended:
-                    self._changed.wait(_PAUSE_S)
+            self._waiting.add(workload.endpoint.id, None)
 
     def note_all(self) -> None:
         """Note the names of all endpoints, as they are now."""
@@ -91,7 +64,7 @@ class Calling:
         if endpoints:
             self._note(endpoints)
 
-    def _note(self, endpoints: Collection[str]) -> Collection[str]:
+    def _note(self, endpoints: Container[str]) -> Collection[str]:
         """The endpoints whose names are noted now."""
         try:
             called = engine.called(self.docker, endpoints.__contains__)

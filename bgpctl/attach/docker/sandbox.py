@@ -14,12 +14,11 @@ import fcntl
 import logging
 import socket
 import struct
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from bgpctl.attach import netns, observe
+from bgpctl.attach.docker.waiting import Waiting
 from bgpctl.attach.wiring import NODE_MAC, gateway, gateway_neighbour
 from bgpctl.attach.workloads import is_other_end
 from bgpctl.core.ipam.ledger import Workload
@@ -39,48 +38,13 @@ _GIVEN_UP_S: Final = 60.0
 """After that, the periodic check of all endpoints does it (service.py)."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    workload: Workload
-    left_s: float = _GIVEN_UP_S
+def sandboxes() -> Waiting[Workload]:
+    """The containers whose neighbours are to be set, by the node's ends of their cables."""
+    return Waiting(_settle, _PAUSE_S, _GIVEN_UP_S)
 
 
-@dataclass(slots=True)
-class Sandboxes:
-    """The containers whose neighbours are to be set. Any thread may add; one settles them."""
-
-    _waiting: dict[str, _Waiting] = field(default_factory=dict)
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-    _ended: bool = False
-
-    def add(self, workload: Workload) -> None:
-        """Have the neighbours be set as soon as that is possible."""
-        with self._changed:
-            self._waiting[workload.device] = _Waiting(workload)
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        """Have `run` return."""
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def run(self) -> None:
-        """Settle, until the end."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._waiting)
-                if self._ended:
-                    return
-                waiting = list(self._waiting.values())
-            done = [item for item in waiting if settle(item.workload)]
-            with self._changed:
-                for item in waiting:
-                    item.left_s -= _PAUSE_S
-                    is_same = self._waiting.get(item.workload.device) is item
-                    if is_same and (item in done or item.left_s <= 0):
-                        del self._waiting[item.workload.device]
-                self._changed.wait(_PAUSE_S)
+def _settle(waiting: Mapping[str, Workload]) -> Collection[str]:
+    return {device for device, workload in waiting.items() if settle(workload)}
 
 
 def settle(workload: Workload) -> bool:

@@ -18,8 +18,9 @@ from bgpctl.attach.docker.called import Calling
 from bgpctl.attach.docker.driver import Cluster, Driver
 from bgpctl.attach.docker.published import Published
 from bgpctl.attach.docker.rounds import EVERY_S, Rounds
-from bgpctl.attach.docker.sandbox import Sandboxes
+from bgpctl.attach.docker.sandbox import sandboxes
 from bgpctl.attach.docker.server import Server
+from bgpctl.attach.docker.waiting import Waiting
 from bgpctl.attach.ledger_file import LedgerUnusable
 from bgpctl.attach.shared_ipam import SharedIpam
 from bgpctl.attach.workloads import Times
@@ -44,23 +45,23 @@ def run(
     shared: SharedIpam | None = None,
 ) -> None:
     """Serve at a socket until the end. Requests are answered from the beginning."""
-    sandboxes = Sandboxes()
+    unsettled = sandboxes()
 
     def joined(workload: Workload) -> None:
-        sandboxes.add(workload)
+        unsettled.add(workload.device, workload)
         calling.add(workload)
 
     driver = Driver(places.directory, cluster, now, joined, Published(), shared)
     calling = Calling(driver, places.docker)
     server = Server(at, driver.answer)
     threads = [
-        threading.Thread(target=sandboxes.run, name="sandboxes"),
+        threading.Thread(target=unsettled.run, name="sandboxes"),
         threading.Thread(target=calling.run, name="names"),
     ]
     for thread in threads:
         thread.start()
     try:
-        _resume(places.directory, sandboxes)
+        _resume(places.directory, unsettled)
         rounds = Rounds(driver, places.docker)
         while True:
             rounds.run()
@@ -69,13 +70,13 @@ def run(
                 return
     finally:
         server.close()
-        sandboxes.end()
+        unsettled.end()
         calling.end()
         for thread in threads:
             thread.join()
 
 
-def _resume(directory: Path, sandboxes: Sandboxes) -> None:
+def _resume(directory: Path, unsettled: Waiting[Workload]) -> None:
     """The container's side of each endpoint may have been left undone."""
     try:
         found = [workload for workload in ledger_file.read(directory).of_docker() if workload.complete]
@@ -83,4 +84,4 @@ def _resume(directory: Path, sandboxes: Sandboxes) -> None:
         log.warning("%s", error)
         return
     for workload in found:
-        sandboxes.add(workload)
+        unsettled.add(workload.device, workload)
