@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import logging
 import socket
-import socketserver
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from http import HTTPStatus
@@ -30,7 +28,8 @@ from urllib.parse import parse_qsl, urlsplit
 from bgpctl import channel
 from bgpctl.agent.errors import BadRequest, Unknown
 from bgpctl.agent.limits import Limits, Share
-from bgpctl.agent.pages import Handler, Page, Server, json_page
+from bgpctl.agent.pages import Handler, Page, json_page
+from bgpctl.agent.tls_server import TlsServer
 from bgpctl.core.agent.state import State
 from bgpctl.core.net.addresses import Address
 from bgpctl.core.trace.doctor import RENEW_DAYS
@@ -51,7 +50,7 @@ _NOT_A_MEMBER: Final = json_page(HTTPStatus.FORBIDDEN, {"error": "not a member"}
 _NO_CONTENT: Final = json_page(HTTPStatus.BAD_REQUEST, {"error": "no content is accepted here"})
 
 
-class _Server(Server, socketserver.TCPServer):
+class _Server(TlsServer):
     allow_reuse_address = True
 
     def __init__(self, address: Address, port: int, tls: ssl.SSLContext, answer: Answer, members: Members) -> None:
@@ -64,11 +63,6 @@ class _Server(Server, socketserver.TCPServer):
         self.pages = {}
         self.limit(LIMITS)
 
-    def get_request(self) -> tuple[Any, Any]:
-        """The handshake is left to the connection's own thread, which may be ended."""
-        request, client = super().get_request()
-        return self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False), client
-
     def user_of(self, request: Any, client_address: Any) -> Hashable:
         del request
         return self.member_at(client_address[0]) or _OUTSIDE
@@ -76,16 +70,6 @@ class _Server(Server, socketserver.TCPServer):
     def member_at(self, host: str) -> str | None:
         """The member that has this address."""
         return self.members().get(Address.parse(host.partition("%")[0]))
-
-    def refuse(self, request: Any) -> None:
-        """It is closed without an answer: there is no handshake that could carry one."""
-
-    def handle_error(self, *args: object) -> None:
-        """A handshake that fails, and a connection that was ended, are no bugs."""
-        if isinstance(error := sys.exception(), OSError):
-            log.debug("a connection of the channel ended: %s", error)
-        else:
-            super().handle_error(*args)
 
 
 class _Handler(Handler):

@@ -13,9 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import socketserver
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -26,6 +24,7 @@ from urllib.parse import urlsplit
 from bgpctl import channel
 from bgpctl.agent.limits import Limits
 from bgpctl.agent.pages import Handler, Page, Server, json_page
+from bgpctl.agent.tls_server import TlsServer
 from bgpctl.join.refused import JoinRefused
 from bgpctl.join.service import Peer
 from bgpctl.ports import Unavailable
@@ -65,7 +64,7 @@ def listening(host: str, port: int) -> socket.socket:
         raise Unavailable(f"cannot listen at {host} port {port}: {error.strerror or error}") from error
 
 
-class _Server(Server, socketserver.TCPServer):
+class _Server(TlsServer):
     def __init__(self, at: socket.socket, tls: ssl.SSLContext, answer: Answer) -> None:
         self.address_family = at.family
         super().__init__(("", 0), _Handler, bind_and_activate=False)
@@ -75,21 +74,6 @@ class _Server(Server, socketserver.TCPServer):
         self.answer = answer
         self.pages = {}
         self.limit(LIMITS)
-
-    def get_request(self) -> tuple[Any, Any]:
-        """The handshake is left to the connection's own thread, which may be ended."""
-        request, client = super().get_request()
-        return self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False), client
-
-    def refuse(self, request: Any) -> None:
-        """It is closed without an answer: there is no handshake that could carry one."""
-
-    def handle_error(self, *args: object) -> None:
-        """A handshake that fails, and a connection that was ended, are no bugs."""
-        if isinstance(error := sys.exception(), OSError):
-            log.debug("a connection of the join service ended: %s", error)
-        else:
-            super().handle_error(*args)
 
 
 class _Handler(Handler):

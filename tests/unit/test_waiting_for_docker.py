@@ -1,4 +1,4 @@
-"""What waits for Docker is tried until it is done or given up."""
+"""Things that wait for Docker are tried until they are done or given up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """
-What has to wait for Docker: tried again after a pause, until it is done or given up.
+Things that wait for Docker: tried again after a pause, until they are done or given up.
 
-Refuses to know: what it waits for.
+Refuses to know: what they wait for.
 """
 
 from __future__ import annotations
